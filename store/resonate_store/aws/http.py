@@ -63,6 +63,10 @@ class HttpConnection:
     def close(self) -> None:
         self._socket.close()
 
+    def set_read_timeout(self, seconds: float) -> None:
+        """Wait at most `seconds` from one byte of a response to the next."""
+        self._socket.settimeout(seconds)
+
     def is_readable(self) -> bool:
         """Return whether the socket has bytes to read, or has ended. Between two exchanges either ends its use."""
         if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():

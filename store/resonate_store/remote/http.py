@@ -103,7 +103,7 @@ class Calls:
         clock: the source of time, also for the pauses between tries.
         identify: makes the ids that distinguish requests in a server's log.
         jitter: returns random numbers in [0, 1), which spread the pauses of clients that try again.
-        post: makes one try. None uses HTTP.
+        post: makes one try.
 
     Attributes:
         insistent: whether faults are tried again. A process that is about to stop sets it to False; pauses then end.
@@ -117,7 +117,7 @@ class Calls:
         clock: Clock,
         identify: Identify,
         jitter: Callable[[], float],
-        post: Post | None = None,
+        post: Post,
     ) -> None:
         self.insistent = True
         self.server_clock = ServerClock(clock)
@@ -126,7 +126,7 @@ class Calls:
         self._clock = clock
         self._identify = identify
         self._backoff = Backoff(FIRST_PAUSE_MS, LONGEST_PAUSE_MS, spread=0.5, chance=jitter)
-        self._post = post or HttpPost(server.url)
+        self._post = post
         self._signature: RequestSignature | None = None
         self._down = False
 
@@ -238,50 +238,11 @@ def _is_final(answer: Answer | None) -> bool:
     return answer is not None and answer.status == 501
 
 
-class HttpPost:
-    """HTTP client for one server, with connections that are kept open.
-
-    Args:
-        url: the address of the server.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._pool: Any = None
-
-    def __call__(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Reply:
-        # Imported by the first call, which most processes do not make during a cold start.
-        from urllib3 import Timeout, connection_from_url
-        from urllib3.exceptions import (
-            ConnectTimeoutError,
-            HTTPError,
-            LocationValueError,
-            NewConnectionError,
-            SSLError,
-        )
-
-        try:
-            if self._pool is None:
-                self._pool = connection_from_url(self._url, maxsize=CONNECTIONS)
-            limits = Timeout(connect=min(timeout, CONNECT_TIMEOUT_S), read=min(timeout, READ_TIMEOUT_S))
-            path = self._path()
-            response = self._pool.urlopen(
-                "POST", path, body=body, headers=headers, retries=False, redirect=False, timeout=limits
-            )
-        except SSLError as error:
-            raise StoreError(f"{self._url} cannot be trusted: {error}") from error
-        except (ConnectTimeoutError, NewConnectionError) as error:
-            raise Fault(reason_of(error), sent=False) from error
-        except LocationValueError as error:
-            raise StoreError(f"{self._url!r} is no address of a server: {error}") from error
-        except HTTPError as error:
-            raise Fault(reason_of(error), sent=True) from error
-        return Reply(response.status, {name.lower(): text for name, text in response.headers.items()}, response.data)
-
-    def _path(self) -> str:
-        _, _, rest = self._url.partition("://")
-        _, slash, path = rest.partition("/")
-        return f"{slash}{path}/" if slash else "/"
+def path_of(url: str) -> str:
+    """Return the path of requests to a server."""
+    _, _, rest = url.partition("://")
+    _, slash, path = rest.partition("/")
+    return f"{slash}{path}/" if slash else "/"
 
 
 def reason_of(error: Exception) -> str:

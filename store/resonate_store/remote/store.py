@@ -51,6 +51,7 @@ from resonate_store.model.servers import ServerSettings
 from resonate_store.model.tags import ELAPSED, PARENT, TARGET
 from resonate_store.protocol.wire import WireError, decode_response, encode_request
 from resonate_store.remote.http import Answer, Calls, Post
+from resonate_store.remote.post import HttpPost
 from resonate_store.remote.settings import server_of
 from resonate_store.server_clock import ServerClock
 
@@ -111,7 +112,7 @@ class HttpStore(Store):
             import random  # only this store needs it
 
             jitter = random.Random().random
-        self._calls = Calls(self.server, self.clock, identify, jitter, post)
+        self._calls = Calls(self.server, self.clock, identify, jitter, post or HttpPost(self.server.url))
         self._held = _Held()
         self._timeout_s = timeout
         self._closed = False
