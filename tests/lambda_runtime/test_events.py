@@ -75,7 +75,7 @@ def test_failed_invocation_of_a_worker_is_logged_with_its_task(stack: RuntimeSta
 
     dispatch = stack.function("DispatchFunction")
     assert stack.dispatch() == []
-    dispatch.wait_for_output("invoking resonate-worker failed, the task will be offered again")
+    dispatch.wait_for_output("invoking resonate-worker failed")
     assert present(stack.record(WORKFLOW).task).state == "pending"
 
     said = [line for line in lines(dispatch.output()) if "invoking resonate-worker failed" in line.get("message", "")]
@@ -111,4 +111,4 @@ def test_functions_write_their_metrics(stack: RuntimeStack) -> None:
         {metric["Name"] for line in each for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
         for each in measured
     ]
-    assert names == [{"TasksAcquired", "Suspensions"}, {"DispatchLag"}, {"TimerLag"}]
+    assert names == [{"TasksAcquired", "Suspensions", "ExecutionsStarted"}, {"DispatchLag"}, {"TimerLag"}]

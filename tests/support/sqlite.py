@@ -23,12 +23,14 @@ class Disk:
         db: the connection.
         left: how many statements that write or commit are left, up to the one that fails; below zero none does.
         full: whether nothing can be committed.
+        commits: how many transactions were committed.
     """
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self.db = db
         self.left = -1
         self.full = False
+        self.commits = 0
 
     @classmethod
     @contextmanager
@@ -52,6 +54,7 @@ class Disk:
         self.left -= writes
         if (writes and self.left == 0) or (self.full and statement == "COMMIT"):
             raise sqlite3.OperationalError("database or disk is full")
+        self.commits += statement == "COMMIT"
         return self.db.execute(statement, *parameters)
 
     def executemany(self, statement: str, parameters: list[Any]) -> None:

@@ -17,11 +17,12 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from resonate_infra.server.answering import Answer, InThreads
 from resonate_infra.server.hub import Connection, Hub, TooManyConnections
 from resonate_infra.server.origins import OriginCheck
 from resonate_store.interface import StoreError
@@ -38,9 +39,6 @@ OUTDATED: Final = (
 )
 _CLOSE: Final = {"Connection": "close"}
 """Header of every response to a poll. A connection that stays open after it counts towards the maximum number."""
-
-Answer = Callable[[bytes], tuple[int, bytes]]
-"""Function that takes a request envelope and returns the HTTP status and the response envelope."""
 
 
 class Admission(NamedTuple):
@@ -62,7 +60,7 @@ logger = logging.getLogger("resonate.server")
 
 
 def application(
-    answer: Answer,
+    answer: Answer | InThreads,
     ready: Callable[[], bool],
     hub: Hub,
     *,
@@ -74,7 +72,7 @@ def application(
     """Return the server as an ASGI application.
 
     Args:
-        answer: answers one envelope. Called in a thread.
+        answer: answers one envelope. A function is called in a thread.
         ready: returns whether the store can be used, or raises a `StoreError` with the reason. Called in a thread.
         hub: the streams.
         authenticate: checks the token of a poll. None admits every poll.
@@ -83,10 +81,11 @@ def application(
             names and requests of other pages are refused (see `OriginCheck`).
         keep_alive_s: maximum seconds without data on a stream.
     """
-    endpoints = _Endpoints(answer, ready, hub, authenticate, keep_alive_s)
+    answering = answer if isinstance(answer, InThreads) else InThreads(answer)
+    endpoints = _Endpoints(ready, hub, authenticate, keep_alive_s)
     app = Starlette(
         routes=[
-            Route("/", endpoints.post, methods=["POST"]),
+            Route("/", _unanswered, methods=["POST"]),
             Route("/health", endpoints.health),
             Route("/ready", endpoints.is_ready),
             Route("/poll/{rest:path}", endpoints.poll),
@@ -96,6 +95,7 @@ def application(
         middleware=[
             *([] if hosts is None else [Middleware(OriginCheck, hosts=hosts, origins=origins)]),
             *([_cross_origin(origins)] if origins else []),
+            Middleware(_Envelopes, answering=answering),
         ],
     )
     app.router.redirect_slashes = False
@@ -126,28 +126,47 @@ class _Gone:
 _gone = _Gone()
 
 
+class _Envelopes:
+    """ASGI middleware that answers `POST /`, by far the most frequent request, without a route."""
+
+    def __init__(self, app: ASGIApp, answering: InThreads) -> None:
+        self._app = app
+        self._begin = answering.begin
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] != "/" or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        body = await _body(receive)
+        if body is None:
+            return  # The client is gone.
+        answer = self._begin(body)
+        status, content = answer if isinstance(answer, tuple) else await answer
+        length = str(len(content)).encode()
+        await send({"type": "http.response.start", "status": status, "headers": [*_JSON, (b"content-length", length)]})
+        await send({"type": "http.response.body", "body": content})
+
+
+_JSON: Final = ((b"content-type", b"application/json"),)
+
+
+async def _unanswered(_request: Request) -> Response:
+    """Name the methods of `/`: `_Envelopes` answers its POST."""
+    return Response(status_code=405)
+
+
 class _Endpoints:
     def __init__(
         self,
-        answer: Answer,
         ready: Callable[[], bool],
         hub: Hub,
         authenticate: Authenticate | None,
         keep_alive_s: float,
     ) -> None:
-        self._answer = answer
         self._ready = ready
         self._hub = hub
         self._authenticate = authenticate
         self._keep_alive_s = keep_alive_s
-
-    async def post(self, request: Request) -> Response:
-        try:
-            body = await _body(request)
-        except ClientDisconnect:
-            return Response(status_code=400)  # The client is gone, so it does not receive this.
-        status, content = await run_in_threadpool(self._answer, body)
-        return Response(content, status_code=status, media_type="application/json")
 
     async def health(self, _request: Request) -> Response:
         return Response()
@@ -227,16 +246,22 @@ async def _events(
             yield b": keep-alive\n\n"
 
 
-async def _body(request: Request) -> bytes:
-    """Return the body of a request. Return only the first part of a body that is too large.
+async def _body(receive: Receive) -> bytes | None:
+    """Return the body of a request, or None if the client is gone. Return only the first part of one that is too large.
 
     The rest is read but not kept, because a client reads no response while it still sends.
     """
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        return message.get("body", b"")  # nearly always
     body = bytearray()
-    async for chunk in request.stream():
+    while message["type"] == "http.request":
         if len(body) <= MAX_BODY_BYTES:
-            body += chunk
-    return bytes(body)
+            body += message.get("body", b"")
+        if not message.get("more_body", False):
+            return bytes(body)
+        message = await receive()
+    return None
 
 
 def _segments(request: Request) -> tuple[str, str] | None:

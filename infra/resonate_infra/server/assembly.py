@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from resonate_infra.effects.settings import SWEEP_INTERVAL_MS
 from resonate_infra.effects.transports import Pusher
+from resonate_infra.server.answering import InThreads, OnTheLoop, Together
 from resonate_infra.server.application import Admission, application
 from resonate_infra.server.delivery import CONCURRENCY, ServerDelivery, lambda_client_of, served_groups
 from resonate_infra.server.files import limit_of_files, room_in
@@ -147,8 +148,10 @@ class Server:
         self._shares = options.table is not None
         self._failure: LambdaError | None = None
         self._on_ready: Callable[[], object] = lambda: None
+        service = Service(self.store, guard=guard, debug=debug, workers=self._workers, clock=timed)
+        self._answering = _answering(service, self.store, options, timed)
         app = application(
-            Service(self.store, guard=guard, debug=debug, workers=self._workers, clock=timed).answer,
+            self._answering,
             self.store.ready,
             self._hub,
             authenticate=None if guard is None else functools.partial(_admission, guard, timed),
@@ -188,6 +191,7 @@ class Server:
     def close(self) -> None:
         """Close the port and the store. `run` calls it at its end."""
         self._close_sockets()
+        self._answering.close()
         self._loop.stop(STOP_TIMEOUT_S)
         self._delivery.close(0)
         self.store.close()
@@ -327,6 +331,15 @@ def _store(options: ServerOptions, clock: Clock) -> Any:
     table = DynamoStore(options.table, clock=clock, payloads=Payloads.of(os.environ, options.table))
     table.record("ready")  # Raises an error now if the table does not exist.
     return TableStore(table, LOCAL_SWEEP_INTERVAL_MS if local else SWEEP_INTERVAL_MS, options.retention)
+
+
+def _answering(service: Service, store: Any, options: ServerOptions, clock: Clock) -> InThreads:
+    """Return what answers the requests. Debug requests change the time of other requests, so these get threads."""
+    if options.table or options.debug:
+        return InThreads(service.answer)
+    if options.data:
+        return Together(service.answer, store, clock)
+    return OnTheLoop(service.answer, store)
 
 
 def _shown(host: str) -> str:

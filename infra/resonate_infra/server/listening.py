@@ -10,11 +10,11 @@ import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, cast
+from typing import Any
 
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from resonate_infra.server.connections import connection_class
 
 KEEP_ALIVE_S = 75
 """Seconds for which an idle connection stays open. A client fails if it uses a connection while it is closed."""
@@ -28,77 +28,11 @@ BACKLOG = 128
 
 LAST_PORT = 65_535
 
-_TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-_FULL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
-
 logger = logging.getLogger("resonate.server")
 
 
 class CannotListen(Exception):
     """The server cannot listen at an address. The message says why and what to do."""
-
-
-class _Protocol(H11Protocol):
-    """Connection that is refused if there are too many, and closed if a request does not arrive in time.
-
-    uvicorn itself closes a connection only if it is idle after a response. It does not close a new connection without a
-    request, or one with a part of a request.
-
-    Args:
-        most: maximum number of connections at the same time.
-        timeout_s: maximum seconds until a request has arrived.
-    """
-
-    def __init__(self, *arguments: Any, most: int, timeout_s: float, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self._most = most
-        self._timeout_s = timeout_s
-        self._deadline: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        if len(self.connections) > self._most:
-            transport.write(_FULL)
-            transport.close()
-            return
-        self._deadline = self.loop.call_later(self._timeout_s, self._time_out)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._clear()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._watch()
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        self._watch()
-
-    def _watch(self) -> None:
-        if not self._arriving():
-            self._clear()
-        elif self._deadline is None:
-            self._deadline = self.loop.call_later(self._timeout_s, self._time_out)
-
-    def _arriving(self) -> bool:
-        """Return whether a part of a request has arrived and another part is missing."""
-        state = self.conn.their_state
-        return state is h11.SEND_BODY or (state is h11.IDLE and bool(self.conn.trailing_data[0]))
-
-    def _clear(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _time_out(self) -> None:
-        self._deadline = None
-        if self.transport.is_closing():
-            return
-        cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first request.
-        if cycle is None or not cycle.response_started or cycle.response_complete:
-            self.transport.write(_TIMED_OUT)
-        self.transport.close()
 
 
 class Uvicorn(uvicorn.Server):
@@ -125,7 +59,7 @@ class Uvicorn(uvicorn.Server):
         backlog: int = BACKLOG,
         request_timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> None:
-        protocol: Any = functools.partial(_Protocol, most=connections, timeout_s=request_timeout_s)
+        protocol: Any = functools.partial(connection_class(), most=connections, timeout_s=request_timeout_s)
         config = uvicorn.Config(
             app,
             http=protocol,

@@ -46,6 +46,7 @@ class OriginCheck:
         self._hosts = frozenset(map(_normal, hosts))
         self._any_address = any(host in _WILDCARDS for host in self._hosts)
         self._origins = frozenset(origins)
+        self._admitted: str | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = self._refusal(str(scope["method"]), Headers(scope=scope)) if scope["type"] == "http" else None
@@ -55,8 +56,10 @@ class OriginCheck:
         """Return the response that refuses a request. Return None if the request is admitted."""
         host, origin = headers.get("host"), headers.get("origin")
         # Browsers always send the host. Clients of HTTP/1.0 may omit it.
-        if host is not None and not self._admits_host(host):
-            return PlainTextResponse(_refused_host(host), status_code=403)
+        if host is not None and host != self._admitted:  # nearly all requests have the same host
+            if not self._admits_host(host):
+                return PlainTextResponse(_refused_host(host), status_code=403)
+            self._admitted = host
         if origin is None:
             foreign = headers.get("sec-fetch-site") in _FOREIGN_SITES and ANY not in self._origins
             return PlainTextResponse("A page of another site may not call", status_code=403) if foreign else None

@@ -153,7 +153,7 @@ class TaskRun:
                 self._on_their_way.append((creation, pool.submit(self._request, creation)))
             else:
                 now.append(creation)
-        if len(creations) == 1 and now and now[0].node.kind == "promise" and len(self._registered) < MOST_UNAWAITED:
+        if len(creations) == 1 and now and now[0].node.kind == "promise" and not self._registered:
             # Most workflows await it next. If this one does not, its suspension says so.
             self._create_alone(now[0])
             return
@@ -292,10 +292,7 @@ class TaskRun:
             self._execution.settled(promise)
         if not response.preload:
             self._calls.refresh(blocked.ids)
-        if self._execution.outstanding() > MOST_ASKED_SINGLY:
-            # Otherwise a workflow that awaits many promises, one by one, would have a suspension refused for each.
-            for promise in self._store.children(self._task.id):
-                self._execution.settled(promise)
+        self._look_around()
         return None
 
     def _register(self, awaited: tuple[str, ...]) -> bool:
@@ -315,7 +312,18 @@ class TaskRun:
             if not promise.pending:
                 self._execution.settled(promise)
                 settled = True
+        if settled:
+            self._look_around()
         return settled
+
+    def _look_around(self) -> None:
+        """Read all children at once if many are pending.
+
+        Otherwise a workflow that awaits many promises, one by one, would ask for each.
+        """
+        if self._execution.outstanding() > MOST_ASKED_SINGLY:
+            for promise in self._store.children(self._task.id):
+                self._execution.settled(promise)
 
     def _suspension(self, awaited: tuple[str, ...]) -> TaskSuspend | TaskSuspendRegistered:
         """Return the request that suspends the task: one write, if every callback is registered."""

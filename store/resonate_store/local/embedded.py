@@ -112,6 +112,8 @@ class EmbeddedStore(Subscribable, Store, ABC):
         self._outbox: deque[tuple[int | None, str, dict[str, Any]]] = deque()
         self._left: list[int] = []
         """Numbers of stored messages that have been sent. A message without a number is not stored."""
+        self._together = False
+        """Whether the request is one of several that are stored together, so that its messages are sent later."""
         self._outlets = _InProcess(self)
         self._waking: Key = ("promise", "")
 
@@ -187,7 +189,7 @@ class EmbeddedStore(Subscribable, Store, ABC):
         with self._turns, self._exclusive:
             response = perform(request, self._run)
             self._deliver()
-        if self._outbox:  # most requests, and all steps, send nothing
+        if self._outbox and not self._together:  # most requests, and all steps, send nothing
             self._flush()
         return response
 

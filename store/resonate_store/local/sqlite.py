@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 from os import PathLike, fspath
 from typing import Any, Final, Literal, TypeVar
@@ -21,7 +21,7 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 
 from resonate_store.delivery.outlets import deliver
-from resonate_store.interface import DamagedRecord, MovedFile, Send, Store, StoreClosed, StoreWrapper
+from resonate_store.interface import DamagedRecord, MovedFile, Send, Store, StoreClosed, StoreError, StoreWrapper
 from resonate_store.local.embedded import EmbeddedStore, unheard
 from resonate_store.local.sqlite_file import (
     EMPTY_LOG,
@@ -140,6 +140,38 @@ class SqliteStore(EmbeddedStore):
             self._write_begins()
             self._rows(f"PRAGMA user_version = {SCHEMA_VERSION}")
         return True
+
+    def at_once(self, call: Callable[[], _T]) -> _T | None:
+        """Return the result of a call that uses this store, or None if another thread uses the store now.
+
+        So the caller does not wait for another thread. The messages of the call are sent before the store is free.
+        """
+        if not self._transaction.lock.acquire(blocking=False):
+            return None
+        try:
+            return call()
+        finally:
+            self._transaction.lock.release()
+
+    def together(self, calls: Sequence[Callable[[], _T]]) -> list[_T]:
+        """Make calls that use this store, and store what they write in one transaction. Return their results in order.
+
+        If the store fails in one of the calls, nothing of any of them is stored, and each is made again alone. The
+        messages are sent when everything is stored.
+        """
+        if len(calls) == 1:
+            return [calls[0]()]
+        try:
+            with self._exclusive:
+                self._together = True
+                try:
+                    results = [call() for call in calls]
+                finally:
+                    self._together = False
+        except StoreError:
+            results = [call() for call in calls]
+        self._flush()
+        return results
 
     def tick(self) -> int:
         self._recovered = False

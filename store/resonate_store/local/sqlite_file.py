@@ -125,6 +125,7 @@ class Transaction:
         self._committed = committed
         self._undone = undone
         self._depth = 0
+        self._failed = False
         self._closed = False
 
     def __enter__(self) -> None:
@@ -138,7 +139,15 @@ class Transaction:
         try:
             self._depth -= 1
             if self._depth == 0:
+                if error is None and self._failed:
+                    error = StoreError(f"a part of a transaction of {self._path!r} has failed")
+                    self._failed = False
+                    self._end(error)
+                    raise error
+                self._failed = False
                 error = self._end(error)
+            elif error is not None:
+                self._failed = True
         finally:
             self.lock.release()
         if isinstance(error, sqlite3.Error):

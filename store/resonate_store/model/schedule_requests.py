@@ -1,4 +1,4 @@
-"""Requests about schedules. The firing is internal; the others are the protocol's, and additions to it."""
+"""Requests about schedules. All but the firing travel."""
 
 from __future__ import annotations
 

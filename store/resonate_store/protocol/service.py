@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import Raw, Struct
@@ -107,6 +107,55 @@ class Envelope(Struct):
 
 
 _ENVELOPE = msgspec.json.Decoder(Envelope)
+
+BOUNDED: Final = frozenset(
+    {
+        "promise.get",
+        "promise.create",
+        "promise.register_callback",
+        "promise.register_listener",
+        "task.get",
+        "task.record",
+        "task.heartbeat",
+        "task.halt",
+        "task.continue",
+        "schedule.get",
+        "schedule.create",
+        "schedule.delete",
+        "schedule.pause",
+        "schedule.resume",
+    }
+)
+"""Kinds of requests that read and write a few records, whatever the store has.
+
+Any other request may touch many: pages, the children in a preload or since an acquisition, and all awaiters of a
+settlement.
+"""
+BOUNDED_BYTES: Final = 64 * 1024
+"""Size in bytes of the largest request that counts as bounded. To read a larger one takes about a millisecond."""
+BOUNDED_HEARTBEAT_BYTES: Final = 8 * 1024
+"""Size in bytes of the largest heartbeat that counts as bounded. It has about a hundred tasks."""
+
+
+class _Kind(Struct):
+    kind: str
+
+
+_KIND = msgspec.json.Decoder(_Kind)
+
+
+def is_bounded(body: bytes) -> bool:
+    """Return whether a request is small and touches a bounded number of records.
+
+    Return False if the body is not a request.
+    """
+    if len(body) > BOUNDED_BYTES:
+        return False
+    try:
+        kind = _KIND.decode(body).kind
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return False
+    return kind in BOUNDED and (kind != "task.heartbeat" or len(body) <= BOUNDED_HEARTBEAT_BYTES)
 
 
 class Service:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from resonate import Context, Resonate
 from tests.support.dev_process import LINE, started
+from tests.support.ports import free_port
+from tests.support.server_api import Api
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -107,3 +113,35 @@ def test_unimportable_function_exits_with_code_1_and_one_line() -> None:
 
     why = "importing no_such_module failed: ModuleNotFoundError: No module named 'no_such_module'"
     assert server.lines == [f"error: --lambda worker=no_such_module:handler: {why}"]
+
+
+def test_server_killed_during_each_step_records_it_once(tmp_path: Path) -> None:
+    """The step before is recorded, and its own record is not sent yet. The worker waits for the next server."""
+    options = ("--port", str(free_port()), "--data", str(tmp_path / "promises.db"))
+    ran: list[str] = []
+
+    with ExitStack() as stack:
+        servers = [stack.enter_context(started(*options))]
+        url = f"http://localhost:{servers[0].api().port}"
+
+        def step(ctx: Context) -> str:
+            ran.append(ctx.id)
+            servers[-1].end(signal.SIGKILL)
+            servers.append(stack.enter_context(started(*options)))
+            servers[-1].api()
+            return ctx.id
+
+        def workflow(ctx: Context) -> Generator[Any, Any, list[str]]:
+            got: list[str] = []
+            for _ in range(3):
+                got.append((yield ctx.run(step)))
+            return got
+
+        resonate = Resonate.remote(url=url)
+        resonate.register(workflow)
+        assert resonate.run("w", workflow) == ["w.1", "w.2", "w.3"]
+        resonate.stop()
+        records = [Api(url).ask("promise.get", id=f"w.{n}")["promise"] for n in (1, 2, 3)]
+
+    assert ran == ["w.1", "w.2", "w.3"]
+    assert [record["state"] for record in records] == ["resolved"] * 3

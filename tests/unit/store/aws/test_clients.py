@@ -204,7 +204,7 @@ def test_function_is_invoked(make: Make, cloud: Cloud, name: str) -> None:
     answer = make("lambda").invoke(FunctionName=name, InvocationType="Event", Payload=b'{"kind":"execute"}')
 
     assert answer["StatusCode"] == 202
-    assert cloud.invocations == [("WorkerFunction", {"kind": "execute"})]
+    assert cloud.invocations == [("WorkerFunction", {"kind": "execute"}, "")]
 
 
 def test_missing_function_is_refused(make: Make) -> None:

@@ -4,13 +4,15 @@ import json
 import logging
 from typing import Any
 
+import msgspec
 import pytest
 
 from resonate_store.interface import StoreError
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.requests import ProtocolRequest
-from resonate_store.protocol.service import Limits, Permit, Refused, Service
+from resonate_store.protocol.service import BOUNDED, BOUNDED_BYTES, Limits, Permit, Refused, Service, is_bounded
+from resonate_store.protocol.wire import DATA
 from tests.support.envelopes import LATER, TARGET, ask, envelope, read
 
 CREATE = {"id": "a", "timeoutAt": LATER, "tags": TARGET}
@@ -156,3 +158,30 @@ def test_service_answers_503_if_the_store_fails(caplog: pytest.LogCaptureFixture
 
     assert (answer.status, answer.data) == (503, "The store cannot answer at the moment")
     assert "arn:secret" in caplog.text
+
+
+def test_requests_about_many_records_are_not_bounded() -> None:
+    known = {kind: is_bounded(msgspec.json.encode({"data": {}, "head": {}, "kind": kind})) for kind in DATA}
+
+    assert DATA.keys() >= BOUNDED
+    assert sorted(kind for kind, bounded in known.items() if not bounded) == [
+        "promise.search",
+        "promise.settle",
+        "schedule.search",
+        "schedule.trigger",
+        "task.acquire",
+        "task.create",
+        "task.fence",
+        "task.fulfill",
+        "task.release",
+        "task.search",
+        "task.suspend",
+    ]
+    beats = {
+        "kind": "task.heartbeat",
+        "data": {"pid": "p", "tasks": [{"id": f"t{n}", "version": 1} for n in range(500)]},
+    }
+    assert not is_bounded(msgspec.json.encode(beats))
+    large = {"kind": "promise.create", "data": {"id": "p", "param": {"data": "x" * BOUNDED_BYTES}}}
+    assert not is_bounded(msgspec.json.encode(large))
+    assert not any(map(is_bounded, (b"", b"{", b"[]", b'{"kind": 7}', b'{"kind": "debug.reset"}', b"\xff")))
