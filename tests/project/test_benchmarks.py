@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import client, fan_out, steps
+from benchmarks import client, fan_out, remote, steps
 from benchmarks.timers import MOST_BYTES, YEAR, simulate, sleepers
 from tests.support.hypothesis_settings import examples
 
@@ -36,6 +36,21 @@ def test_benchmark_of_client_runs() -> None:
     done = subprocess.run([sys.executable, *program], cwd=ROOT, env=here, capture_output=True, check=True)
 
     assert json.loads(done.stdout)["ratios"].keys() == client.LIMITS.keys()
+
+
+def test_benchmark_of_steps_over_http_runs() -> None:
+    """Without the peer, which is named."""
+    here = {**os.environ, "PATH": os.path.dirname(sys.executable)}
+    here.pop("RESONATE_GROUPS", None)
+    program = ["benchmarks/remote.py", "--workflows", "2", "--steps", "2", "--rounds", "2", "--check"]
+    done = subprocess.run([sys.executable, *program], cwd=ROOT, env=here, capture_output=True, check=True)
+    figures = json.loads(done.stdout)
+
+    assert figures["limits"] == {"memory": 0.5, "data": 0.75} == remote.LIMITS
+    us = figures["us_per_step"]
+    assert us["memory"] > 0
+    assert us["data"] > 0
+    assert us[remote.PEER] == "not installed"
 
 
 def test_timers_and_schedules_fire_once_on_time() -> None:
