@@ -11,7 +11,7 @@ what it read there.
 The model does not show:
 
 - processor time: Python code takes no time here;
-- cold starts, throttling, and the limits of AWS;
+- cold starts, throttling, and the limits of AWS, which `benchmarks/load.py` computes;
 - conflicts of a transaction with another request at the same instant, because moto carries each request out at once;
 - the sweep, because nothing gets lost here.
 """
