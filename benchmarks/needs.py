@@ -1,6 +1,6 @@
 """What executions need on AWS, measured on the offline stack in simulated time, for `benchmarks/load.py`.
 
-Write units are computed as in `benchmarks/metering.py`, separately for the table and for each index. Durations are those
+Write units are computed as in `benchmarks/metering.py`, for the table and for each index apart. Durations are those
 of the calls, with the latencies of `benchmarks/latency.py`, and an assumed processor time.
 """
 
