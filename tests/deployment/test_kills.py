@@ -1,15 +1,21 @@
 """Crashes and lost responses at each request of a function in turn."""
 
 import itertools
-from typing import get_args
+from contextlib import suppress
+from typing import Any, get_args
 
 import pytest
 
+from resonate.payloads import codec
+from resonate.testing.faults import Killed
 from resonate_infra.testing.moto.cloud import Moment
 from resonate_infra.testing.stack import OfflineStack
-from tests.deployment.conftest import Begin
+from resonate_store.model.tags import TARGET
+from tests.deployment.conftest import IN_BOTH_DELIVERIES, Begin
+from tests.deployment.functions.conftest import ask
 from tests.support import journal
 from tests.support.faults import Fault, in_turn
+from tests.support.present import present
 
 RESULT = 90
 STEPS = [*(f".{n}" for n in range(1, 11)), ".12"]
@@ -47,3 +53,45 @@ def test_workflow_survives_a_fault_at_each_request(
         if fault.hit is None:
             break
     assert position >= LEAST[delivery, function]
+
+
+def asked(stack: OfflineStack, kind: str, data: dict[str, Any]) -> None:
+    """Make a request of the API, and repeat it if it gets no answer, as clients do."""
+    for _ in range(3):
+        with suppress(Killed):
+            if ask(stack, kind, data).status == 200:
+                return
+    raise AssertionError(f"{kind} gets no answer")
+
+
+@IN_BOTH_DELIVERIES
+@in_turn(*get_args(Moment))
+def test_execution_survives_a_fault_at_each_request_of_the_api(
+    stack: OfflineStack, moments: tuple[Moment, ...]
+) -> None:
+    """A client starts a workflow and answers its question, and repeats a request that gets no answer."""
+    param, answer = (
+        {"headers": {}, "data": codec.encode(value, "value").data}
+        for value in ({"func": "approval", "args": [], "kwargs": {}, "version": 1}, "yes")
+    )
+    for position in itertools.count():
+        stack.clear()
+        journal.clear()
+        moment = moments[position % len(moments)]
+        id = f"asked-{moment}-{position}"
+        fault = stack.cloud.fault = Fault(stack, "ApiFunction", moment, position)
+        later = stack.clock.now() + 3_600_000
+        tags = {TARGET: "poll://any@worker"}
+        asked(stack, "promise.create", {"id": id, "timeoutAt": later, "param": param, "tags": tags})
+        stack.advance(minutes=3)
+        asked(stack, "promise.settle", {"id": f"{id}.1", "state": "resolved", "value": answer})
+        promise = stack.run_until_complete(id)
+
+        assert codec.decode(promise.value) == "the answer is yes", fault.hit
+        stack.advance(minutes=5)
+        owing = [each.id for name in (id, f"{id}.1") if (each := present(stack.store.record(name))).owes]
+        assert owing == [], fault.hit
+        assert stack.next_event_at() is None, fault.hit
+        if fault.hit is None:
+            break
+    assert position >= 3
