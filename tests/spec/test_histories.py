@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from resonate_store.delivery.outlets import deliver
 from resonate_store.machine.effects import Change
 from resonate_store.model.clock import ManualClock
+from resonate_store.model.ids import is_below
 from resonate_store.model.records import STANDING, Record
 from resonate_store.model.requests import (
     PromiseWake,
@@ -295,6 +296,13 @@ class Histories(RuleBasedStateMachine):
         for record in self.before.values():
             due: list[int] = []
             task = record.task
+            if task is not None and task.covered:
+                assert any(
+                    is_below(other.id, record.id) and (record.id, task.version) in other.waiters
+                    for other in self.before.values()
+                    if other.owes or (other.pending and other.timeout_at <= record.timeout_at)
+                )
+                continue
             external = record.tags.get("resonate:external") == "true" or record.timer or task is not None
             if record.pending and (external or record.callbacks or record.listeners):
                 due.append(record.timeout_at)

@@ -124,6 +124,9 @@ class Poller:
 
     def start(self, receive: Receive, changed: Callable[[], None]) -> None:
         """Begin to receive; does nothing if the poller runs."""
+        # The thread needs it. A child of a fork could never import what another thread was importing at that moment.
+        import urllib3  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
         with self._lock:
             if self._thread is None:
                 self._receive, self._changed = receive, changed
