@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from resonate_infra.deployed.observability import Observability, fields_of_message
 from resonate_infra.deployed.wiring import Wiring
-from resonate_infra.effects.tick import message_of
+from resonate_infra.effects.tick import Message, message_of, queued_message_of
 from resonate_store.model.clock import ambient
 
 observability = Observability()
@@ -27,13 +27,15 @@ def handler(event: dict[str, Any], context: Any) -> Any:
     """Process a batch of the timer queue, or one message from EventBridge Scheduler or from an operator."""
     match event:
         case {"Records": [{"eventSource": "aws:sqs"}, *_]}:
-            outcomes = wiring.side_by_side(act, [record["body"] for record in event["Records"]])
+            now = ambient().now()
+            bodies = [record["body"] for record in event["Records"]]
+            outcomes = wiring.side_by_side(lambda body: act(queued_message_of(body, now)), bodies)
             failures = {
                 record["messageId"]: outcome for record, outcome in zip(event["Records"], outcomes, strict=True)
             }
             return process_partial_response(event, partial(on_timer, failures), timers, context)
         case _:
-            return act(event, ambient().now() + context.get_remaining_time_in_millis() - RESERVE_MS)
+            return act(message_of(event), ambient().now() + context.get_remaining_time_in_millis() - RESERVE_MS)
 
 
 def on_timer(outcomes: Mapping[str, Any], record: SQSRecord) -> None:
@@ -42,7 +44,6 @@ def on_timer(outcomes: Mapping[str, Any], record: SQSRecord) -> None:
         raise outcome
 
 
-def act(content: Any, deadline: int | None = None) -> dict[str, Any]:
-    message = message_of(content)
+def act(message: Message, deadline: int | None = None) -> dict[str, Any]:
     with observability.named(fields_of_message(message)):
         return wiring.tick.act(message, deadline)

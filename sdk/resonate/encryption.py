@@ -28,6 +28,7 @@ from resonate_store.interface import MinimalStore, Store, StoreWrapper, complete
 from resonate_store.model.ids import random_bytes
 from resonate_store.model.records import PromiseView, Schedule, Value
 from resonate_store.model.requests import (
+    FulfillAndTakeOver,
     PromiseCreate,
     PromiseRecord,
     PromiseSettle,
@@ -183,8 +184,12 @@ class EncryptedStore(StoreWrapper):
             return self._opened(response)
         except DecryptionError as error:
             task = response.task
-            if isinstance(request, (TaskAcquire, TaskCreate)) and task is not None and task.state == "acquired":
+            if task is None or task.state != "acquired":
+                raise
+            if isinstance(request, (TaskAcquire, TaskCreate, FulfillAndTakeOver)):
                 self._store.apply(TaskRelease(task.id, task.version, error=str(error)))
+            if isinstance(request, FulfillAndTakeOver):  # The call has ended. Only its caller cannot be read.
+                return self._opened(replace(response, task=None, preload=()))
             raise
 
     def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:

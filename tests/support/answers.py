@@ -10,10 +10,11 @@ import ast
 from collections.abc import Callable, Iterator
 from inspect import getmodule, getsource
 from types import FunctionType
-from typing import Any
+from typing import Any, get_args
 
 from resonate_store import machine
 from resonate_store.model.requests import (
+    InternalRequest,
     PromiseRecord,
     Response,
     TaskHeartbeat,
@@ -38,7 +39,7 @@ def statuses_of_the_machine() -> dict[str, set[int]]:
     transitions: dict[type[Any], Callable[..., Any]] = machine.TRANSITION_OF
     kinds: dict[str, set[int]] = {}
     for request in {*transitions, *OPERATIONS}:
-        if DATA.get(request.kind) is request:  # not a form of it that stays in the process
+        if request.kind in DATA and request not in get_args(InternalRequest):
             operations = OPERATIONS.get(request, (request,))
             kinds[request.kind] = {200, 400}.union(*(_statuses(transitions[each]) for each in operations))
     return kinds

@@ -27,6 +27,7 @@ import msgspec
 
 from resonate_infra.effects.settings import SWEEP_INTERVAL_MS
 from resonate_infra.effects.sinks import StreamOutlets, SweepOutlets
+from resonate_store.delivery.timers import QUEUE_HORIZON_MS
 from resonate_store.machine.draft import REDELIVERY_MS
 from resonate_store.machine.effects import LATE_MS
 from resonate_store.model.clock import Clock
@@ -88,6 +89,20 @@ def message_of(content: Any) -> Message:
             'expected {"kind": "sweep"}, {"kind": "timer", "id": string, "at": number} or'
             f' {{"kind": "schedule", "id": string}}: {error}'
         ) from None
+
+
+def queued_message_of(body: str, now: int) -> Timer | ScheduleDue:
+    """Return the tick message in a body of the timer queue, to which workers may send.
+
+    Raises:
+        MalformedTick: the body is not a message that the deployment puts there.
+    """
+    message = message_of(body)
+    if isinstance(message, Sweep):
+        raise MalformedTick("the timer queue has timers and schedules, and no sweeps")
+    if message.at - now > QUEUE_HORIZON_MS:
+        raise MalformedTick(f"a timer of the queue is due within {QUEUE_HORIZON_MS} ms, and not at {message.at}")
+    return message
 
 
 class Tick:

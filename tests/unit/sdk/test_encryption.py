@@ -17,16 +17,19 @@ from resonate.worker.resources import Resources
 from resonate.worker.task_run import Report
 from resonate.worker.worker import Worker
 from resonate.workflow.registry import Registry
-from resonate_store.interface import Store, StoreError
+from resonate_store.interface import Store, StoreError, StoreWrapper
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import Clock, ManualClock
 from resonate_store.model.records import PromiseView, Record, Value
 from resonate_store.model.requests import (
+    FulfillAndTakeOver,
     PromiseCreate,
     PromiseGet,
     PromiseRecord,
     PromiseSearch,
     PromiseSettle,
+    Request,
+    Response,
     TaskAcquire,
     TaskContinue,
     TaskCreate,
@@ -400,6 +403,27 @@ def test_task_is_released_then_halted_without_the_encryption_key(
     version = present(memory.apply(TaskGet("w")).task).version
     assert worker_of(store, memory.clock).run("w", version, 1000).status == "completed"
     assert read(store, "w").value == sealed('"top secret"')
+
+
+def test_caller_that_cannot_be_decrypted_is_released_after_its_call(memory: MemoryStore, store: EncryptedStore) -> None:
+    create_call(store, '{"func": "echo", "args": ["top secret"]}')
+    held = present(memory.apply(TaskAcquire("w", 0, "p", 60_000)).task)
+    caller = present(memory.apply(PromiseGet("w")).promise)
+
+    class TakingOver(StoreWrapper):
+        """A store whose fulfilment has acquired the caller."""
+
+        def apply(self, request: Request) -> Response:
+            if isinstance(request, FulfillAndTakeOver):
+                return Response(task=held, preload=(caller,))
+            return super().apply(request)
+
+    wrong = EncryptedStore(TakingOver(memory), AESGCMEncryptor({"other": NEW}))
+    response = wrong.apply(FulfillAndTakeOver("w.1", 1, PromiseSettle("w.1", "resolved")))
+    assert (response.ok, response.task, response.preload) == (True, None, ())
+    released = present(memory.apply(TaskGet("w")).task)
+    assert released.state == "pending"
+    assert "cannot decrypt param:w" in (released.error or "")
 
 
 def test_task_is_released_if_a_step_cannot_be_decrypted(memory: OpenMemory, store: EncryptedStore) -> None:

@@ -1,11 +1,12 @@
 import itertools
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from resonate_infra.effects.settings import SWEEP_INTERVAL_MS
-from resonate_infra.effects.tick import MalformedTick, ScheduleDue, Sweep, Tick, Timer, message_of
+from resonate_infra.effects.tick import MalformedTick, ScheduleDue, Sweep, Tick, Timer, message_of, queued_message_of
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.model.ids import shard
 from resonate_store.model.records import Schedule
@@ -61,6 +62,18 @@ def test_malformed_messages_are_refused(subtests: pytest.Subtests) -> None:
             pytest.raises(MalformedTick, match=r'expected {"kind": "sweep"}, {"kind": "timer"'),
         ):
             message_of(content)
+
+
+def test_timer_queue_has_near_timers_only() -> None:
+    """Workers may send to the queue. A stolen role must not start sweeps, or use up schedules of EventBridge."""
+    now = 1_750_000_000_000
+    near = {"kind": "timer", "id": "t", "at": now + 900_000}
+    assert queued_message_of(json.dumps(near), now) == Timer("t", near["at"])
+    assert queued_message_of('{"kind": "schedule", "id": "s"}', now) == ScheduleDue("s")
+    with pytest.raises(MalformedTick, match="no sweeps"):
+        queued_message_of('{"kind": "sweep"}', now)
+    with pytest.raises(MalformedTick, match="is due within 900000 ms"):
+        queued_message_of(json.dumps({**near, "at": now + 900_001}), now)
 
 
 # Timers and schedules that fire
