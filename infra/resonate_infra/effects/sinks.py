@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from resonate_store.delivery.sinks import Kind, MessageSink, TimerSink
+from resonate_store.delivery.sinks import Kind, MessageSink, TimerOutlets, TimerSink
 from resonate_store.delivery.writer import Announces, Delivery, give_up
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.machine.effects import Change
@@ -49,7 +49,7 @@ class EveryAddress:
         return True
 
 
-class StreamOutlets:
+class StreamOutlets(TimerOutlets):
     """Surroundings of the effects on AWS.
 
     Args:
@@ -87,21 +87,6 @@ class StreamOutlets:
 
     def notify(self, address: str, promise: PromiseView) -> None:
         self.transports.notify(address, promise, self)
-
-    def arm(self, id: str, at: int) -> None:
-        self.timers.arm("timer", id, at)
-
-    def disarm(self, id: str) -> None:
-        self.timers.disarm("timer", id)
-
-    def arm_schedule(self, id: str, cron: str, timezone: str | None) -> None:
-        self.timers.recur(id, cron, timezone)
-
-    def fire_schedule(self, id: str, at: int) -> None:
-        self.timers.arm("schedule", id, at)
-
-    def disarm_schedule(self, id: str) -> None:
-        self.timers.cease(id)
 
     def retain(self, id: str, created_at: int, settled_at: int) -> None:
         self.store.retain(id, created_at, settled_at, self.retention_s)

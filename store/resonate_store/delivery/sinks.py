@@ -68,3 +68,28 @@ class MessageSink(Protocol):
     def notify(self, address: str, promise: PromiseView, store: Applies) -> None:
         """Send a settled promise to a listener; `store` has its values if they are claims."""
         ...
+
+
+class TimerOutlets:
+    """The part of `Outlets` that arms timers and schedules, over a sink.
+
+    Attributes:
+        timers: the sink.
+    """
+
+    timers: TimerSink
+
+    def arm(self, id: str, at: int) -> None:
+        self.timers.arm("timer", id, at)
+
+    def disarm(self, id: str) -> None:
+        self.timers.disarm("timer", id)
+
+    def arm_schedule(self, id: str, cron: str, timezone: str | None) -> None:
+        self.timers.recur(id, cron, timezone)
+
+    def fire_schedule(self, id: str, at: int) -> None:
+        self.timers.arm("schedule", id, at)
+
+    def disarm_schedule(self, id: str) -> None:
+        self.timers.cease(id)

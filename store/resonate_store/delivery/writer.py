@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 from msgspec.structs import replace
 
 from resonate_store.aws.errors import aws_error
 from resonate_store.delivery.metrics import ending_of
 from resonate_store.delivery.outlets import carry_out, mark_delivered
-from resonate_store.delivery.sinks import Denied, MessageSink, TimerSink
+from resonate_store.delivery.sinks import Denied, MessageSink, TimerOutlets, TimerSink
 from resonate_store.interface import StoreError
 from resonate_store.machine.effects import (
     Arm,
@@ -201,7 +201,7 @@ class Delivery:
         logger.warning("an effect failed and is left to the sweep: %s", error)
 
 
-class _Outlets:
+class _Outlets(TimerOutlets):
     """The surroundings of the effects of one request.
 
     Args:
@@ -215,6 +215,8 @@ class _Outlets:
 
     def __init__(self, delivery: Delivery, table: Table, successor: Holder | None = None) -> None:
         self._delivery = delivery
+        # Without this sink no effect on timers is carried out: see `Delivery.leaves`.
+        self.timers = cast("TimerSink", delivery.timers)
         self.table = table
         self._successor = successor
         self.taken_over: Response | None = None
@@ -250,29 +252,9 @@ class _Outlets:
         assert self._delivery.messages is not None
         self._delivery.messages.notify(address, promise, self)
 
-    def arm(self, id: str, at: int) -> None:
-        self._timers.arm("timer", id, at)
-
-    def disarm(self, id: str) -> None:
-        self._timers.disarm("timer", id)
-
-    def arm_schedule(self, id: str, cron: str, timezone: str | None) -> None:
-        self._timers.recur(id, cron, timezone)
-
-    def fire_schedule(self, id: str, at: int) -> None:
-        self._timers.arm("schedule", id, at)
-
-    def disarm_schedule(self, id: str) -> None:
-        self._timers.cease(id)
-
     def retain(self, id: str, created_at: int, settled_at: int) -> None:
         assert self._delivery.retention_s is not None
         self.table.retain(id, created_at, settled_at, self._delivery.retention_s)
-
-    @property
-    def _timers(self) -> TimerSink:
-        assert self._delivery.timers is not None
-        return self._delivery.timers
 
 
 def give_up(apply: Callable[[Request], Response], message: dict[str, Any], reason: str) -> None:

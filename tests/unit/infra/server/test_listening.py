@@ -13,6 +13,7 @@ from resonate_infra.server.application import application
 from resonate_infra.server.hub import Hub
 from resonate_infra.server.listening import CannotListen, Uvicorn, listen
 from tests.support.server_api import PATIENCE, Api
+from tests.support.uvicorn_thread import running
 
 
 @contextmanager
@@ -41,21 +42,6 @@ def test_port_that_is_in_use_or_invalid_is_refused() -> None:
     for invalid in (70_000, -1):
         with pytest.raises(CannotListen, match=f"cannot listen on localhost:{invalid}"):
             listen("localhost", invalid)
-
-
-@contextmanager
-def running(uvicorn: Uvicorn, listening: threading.Event) -> Iterator[int]:
-    """Run uvicorn in a thread. Yield its port."""
-    sockets = listen("localhost", 0)
-    thread = threading.Thread(target=uvicorn.run, args=(sockets,))
-    thread.start()
-    assert listening.wait(PATIENCE)
-    try:
-        yield sockets[0].getsockname()[1]
-    finally:
-        uvicorn.should_exit = True
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
 
 
 def test_stream_is_kept_alive_and_ends_when_the_server_stops() -> None:
