@@ -298,7 +298,8 @@ class Histories(RuleBasedStateMachine):
             task = record.task
             if task is not None and task.covered:
                 assert any(
-                    is_below(other.id, record.id) and (record.id, task.version) in other.waiters
+                    is_below(other.id, record.id)
+                    and {(record.id, None), (record.id, task.version)} & set(other.waiters)
                     for other in self.before.values()
                     if other.owes or (other.pending and other.timeout_at <= record.timeout_at)
                 )
