@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from resonate import Resonate
@@ -47,6 +48,10 @@ class Here(Pool):
         except BaseException as error:
             future.set_exception(error)
         return future
+
+    def enqueue(self, call: Callable[[], object], cancelled: Callable[[], object]) -> None:  # noqa: ARG002
+        with suppress(BaseException):
+            call()
 
     def runs_here(self) -> bool:
         return True
