@@ -169,6 +169,9 @@ class Delivery:
         outstanding = effects(*change)
         limited = entry is not None and self.announces == "rest"
         try:
+            if limited and self.leaves(outstanding):
+                # Another process has written this, and has not delivered it (W16).
+                raise Denied("this process cannot deliver all of it")
             for effect in outstanding:
                 if limited and outlets.table.now() >= until:
                     raise Denied(f"nothing is delivered for more than {self._budget_ms} ms")

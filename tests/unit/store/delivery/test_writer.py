@@ -222,6 +222,16 @@ def test_repeated_request_delivers_what_a_dead_writer_owes(world: World, state: 
     assert world.invoked() == [("w", 0 if state == "pending" else 1)]
 
 
+def test_repeated_request_announces_what_its_process_cannot_deliver(world: World) -> None:
+    world.table.store(world.clock).apply(world.create("w"))
+    world.table.store(world.clock).apply(PromiseSettle("w", "resolved"))
+    outside = world.store.delivered_by(Delivery(messages=LambdaMessages(world.functions, None)))
+    before = world.table.item("w")["effects"]
+
+    assert outside.apply(world.create("w")).ok
+    assert world.table.item("w")["effects"] != before
+
+
 def test_acquired_task_is_not_offered_again_by_a_repeated_creation(world: World) -> None:
     world.held()
     world.do(world.create("w"))
