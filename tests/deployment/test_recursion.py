@@ -1,4 +1,4 @@
-"""Long chains of invocations, which Lambda would cut without a word (`RecursiveLoop`)."""
+"""Long chains of invocations, which Lambda would drop without an error (`RecursiveLoop`)."""
 
 from collections.abc import Iterator
 from dataclasses import replace

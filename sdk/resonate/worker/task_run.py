@@ -292,7 +292,7 @@ class TaskRun:
             self._execution.settled(promise)
         if not response.preload:
             self._calls.refresh(blocked.ids)
-        self._look_around()
+        self._read_children_of_many()
         return None
 
     def _register(self, awaited: tuple[str, ...]) -> bool:
@@ -313,10 +313,10 @@ class TaskRun:
                 self._execution.settled(promise)
                 settled = True
         if settled:
-            self._look_around()
+            self._read_children_of_many()
         return settled
 
-    def _look_around(self) -> None:
+    def _read_children_of_many(self) -> None:
         """Read all children at once if many are pending.
 
         Otherwise a workflow that awaits many promises, one by one, would ask for each.
