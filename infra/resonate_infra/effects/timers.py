@@ -23,8 +23,6 @@ from resonate_store.delivery.timers import QueueTimers, timer_message
 from resonate_store.model.clock import Clock
 from resonate_store.model.cron import eventbridge, eventbridge_timezone
 
-QUEUE_HORIZON_MS = 900_000
-"""The longest delay of an SQS message, in milliseconds."""
 EARLY_MS = 120_000
 """How many milliseconds before its instant a distant timer fires, to be put on the queue."""
 FARTHEST_MS = 100 * 365 * 86_400_000

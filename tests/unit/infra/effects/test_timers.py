@@ -10,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from resonate_infra.effects.tick import Tick, message_of
-from resonate_infra.effects.timers import EARLY_MS, QUEUE_HORIZON_MS, Timers
+from resonate_infra.effects.timers import EARLY_MS, Timers
+from resonate_store.delivery.timers import QUEUE_HORIZON_MS
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.requests import PromiseWake, Response
 from tests.support.aws_doubles import SETTINGS, Scheduler, Sqs, refusal
