@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
-from resonate.engine.exits import EndOfProcess
+from resonate.engine.functions.exits import EndOfProcess
 from resonate.errors import ResonateHaltedError
 from resonate.payloads import codec
 from resonate.threads import Pool

@@ -25,7 +25,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
-ENGINE = ("attempts", "blocking", "conventions", "history", "interpreter", "model", "nodes", "progress", "retries")
+ENGINE = (
+    "attempts",
+    "blocking",
+    "conventions",
+    "history",
+    "interpreter",
+    "model",
+    "nodes",
+    "progress",
+    "functions/retries",
+)
 BATCHES = (60, 400)
 """How many tests run before the next ones are started: most mutants are killed by the first."""
 TIMEOUT_S = 300

@@ -176,7 +176,7 @@ WRITERS = {
     "work": {"resonate.engine.attempts"},
     # The latter two build nodes.
     "node": {"resonate.engine.nodes", "resonate.engine.conventions", "resonate.worker.worker"},
-    "coroutine": {"resonate.engine.interpreter"},
+    "coroutine": {"resonate.engine.interpreter", "resonate.engine.issuing"},
     "replaying": {"resonate.engine.progress", "resonate.workflow.context"},
 }
 """The modules that assign attributes of what goes by this name, or the attribute of this name."""
@@ -227,7 +227,8 @@ TESTED_ELSEWHERE = {
     "resonate.compat.results": "sdk/test_compat.py",
     "resonate.dependencies": "sdk/client/test_client.py",
     "resonate.engine.actions": "sdk/engine/test_interpreter.py",
-    "resonate.engine.attempt_log": "sdk/test_logs.py",
+    "resonate.engine.functions.attempt_log": "sdk/test_logs.py",
+    "resonate.engine.issuing": "sdk/engine/test_interpreter.py",
     "resonate.engine.progress": "sdk/engine/test_interpreter.py",
     "resonate.message_sources.source": "sdk/message_sources/test_poller.py",
     "resonate.process.interrupts": "../lambda_runtime/test_endings.py",

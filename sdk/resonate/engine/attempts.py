@@ -13,9 +13,9 @@ from contextlib import suppress
 from types import CoroutineType, GeneratorType
 from typing import Any
 
-from resonate.engine import attempt_log, retries
 from resonate.engine.actions import Action, Create, Finished, ReadChildren, RecordOutcome, Run
-from resonate.engine.exits import failure_of
+from resonate.engine.functions import attempt_log, retries
+from resonate.engine.functions.exits import failure_of
 from resonate.engine.history import NOTHING, Issued, KnownRecords
 from resonate.engine.model import Kind, Node, Opening, Outcome, Work, close_workflow
 from resonate.engine.progress import Progress
@@ -179,7 +179,7 @@ class Attempts(ABC):
         if opening is None:
             self._begin(work)
             return
-        from resonate.engine.async_workflow import OutsideLoop  # here, because it imports asyncio
+        from resonate.engine.functions.async_workflow import OutsideLoop  # here, because it imports asyncio
 
         self._progress.entered(work)
         self._run_workflow(work, OutsideLoop(opening.coroutine, work.name, opening.command), opening.command)

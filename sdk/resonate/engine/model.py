@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from msgspec import Struct, field
 
 from resonate.encoders import Encoder
-from resonate.engine.exits import failure_of
+from resonate.engine.functions.exits import failure_of
 from resonate.retry_policies import RetryPolicy
 from resonate.workflow.commands import Command, PromiseCommand, RemoteCall, sentence
 from resonate.workflow.context import Context

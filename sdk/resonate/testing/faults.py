@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Literal, TypeVar
 from unittest.mock import patch
 
-from resonate.engine.exits import EndOfProcess
+from resonate.engine.functions.exits import EndOfProcess
 from resonate.engine.model import Opening, Outcome, Work
 from resonate.worker import calls
 from resonate.worker.async_functions import AsyncFunctions

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from resonate.engine.exits import failure_of
+from resonate.engine.functions.exits import failure_of
 from resonate.engine.model import Opening, Outcome, Work
 from resonate.worker.abandoned import abandoned
 

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from resonate.engine.exits import failure_of
+from resonate.engine.functions.exits import failure_of
 from resonate.engine.interpreter import Execution
 from resonate.engine.model import Kind, Opening, Outcome, Work, close_workflow
 from resonate.worker.abandoned import abandoned

@@ -17,8 +17,8 @@ import weakref
 from collections.abc import Callable, Generator
 from typing import Any
 
-from resonate.engine.async_workflow import is_ours
-from resonate.engine.exits import failure_of, is_outcome_of_test
+from resonate.engine.functions.async_workflow import is_ours
+from resonate.engine.functions.exits import failure_of, is_outcome_of_test
 from resonate.engine.model import Opening, Outcome, Work
 from resonate.worker.abandoned import abandoned
 from resonate.workflow.awaits import MixedAwaits, coroutines_of_functions, running_function

@@ -39,7 +39,7 @@ def failure_of(error: BaseException, name: str) -> Exception | None:
     """
     if isinstance(error, Exception):
         if "asyncio" in sys.modules:
-            from resonate.engine.async_workflow import explain_misuse
+            from resonate.engine.functions.async_workflow import explain_misuse
 
             return explain_misuse(error, name)
         return error

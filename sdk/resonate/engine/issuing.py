@@ -1,0 +1,209 @@
+"""Commands of an execution: each becomes a node that is known from its record, or is begun.
+
+This part of the interpreter assigns what a workflow is sent next (`Coroutine.inbox`); `interpreter` runs the workflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from resonate.encoders import Encoder
+from resonate.engine.actions import Create, ReadPromise
+from resonate.engine.blocking import refuse_above
+from resonate.engine.conventions import Conventions
+from resonate.engine.history import Issued, outcome_of, shows_step
+from resonate.engine.model import Coroutine, Node, Outcome, Work
+from resonate.engine.nodes import Nodes
+from resonate.errors import NonDeterminismError
+from resonate.idempotency import taken_by
+from resonate.workflow.commands import Command, LocalCall, PromiseCommand, RemoteCall
+from resonate.workflow.commands import Promise as Awaitable
+from resonate.workflow.registry import Registry
+from resonate.workflow.signatures import signature_of
+from resonate_store.model.records import Claim, PromiseView
+from resonate_store.model.requests import PromiseGet
+from resonate_store.model.tags import REFUSED
+
+
+class Issuing(Nodes):
+    """The commands of one execution; the base of `Execution`.
+
+    Args:
+        conventions: builds the nodes of commands.
+        root, registry, dependencies, private, encoders: as for `Execution`.
+    """
+
+    def __init__(
+        self,
+        root: Work,
+        registry: Registry,
+        dependencies: Mapping[str, Any],
+        private: bool,
+        encoders: dict[str, Encoder[Any, str | None]],
+        conventions: Conventions,
+    ) -> None:
+        super().__init__(root, registry, dependencies, private, encoders)
+        self._conventions = conventions
+        self._beginning: dict[Coroutine, Create] = {}
+
+    def _receive(self, coroutine: Coroutine, outcome: Outcome, *, is_news: bool = False) -> None:
+        """Give a workflow the recorded outcome of what it waits for."""
+        coroutine.inbox = outcome
+        if (context := coroutine.work.context).replaying:
+            self._progress.received(context, is_news=is_news)
+
+    def _issue(self, coroutine: Coroutine, yielded: Any) -> Node | None:
+        """Return the node of what a workflow yielded; None if it continues with what is in its inbox."""
+        if not isinstance(yielded, Command):
+            return self._awaited(coroutine, yielded)
+        # Not `cast`, which would be one more call at every step.
+        command: Command[Any] = yielded  # pyright: ignore[reportUnknownVariableType]
+        place = coroutine.work.context.next_id()
+        known = self.records.by_id.get(place)
+        if known is not None and known.state != "pending" and not command.opts.id and place not in self.nodes:
+            if isinstance(command, LocalCall):
+                if self._replayed(coroutine, command, known):
+                    return None
+            elif self._replayed_external(coroutine, command, known):
+                return None
+        node = self._node_for(command, place, coroutine)
+        if command.waits:
+            return node
+        if node.uncreated and node.settled and node not in coroutine.row.refused:
+            assert node.error is not None
+            raise node.error
+        if not (node.settled or (isinstance(command, RemoteCall) and not command.attached)):
+            coroutine.attached[node] = None
+        coroutine.inbox = (Awaitable(node.id, self.root.node.id), None)
+        return None
+
+    def _replayed(self, coroutine: Coroutine, command: LocalCall[Any], known: PromiseView) -> bool:
+        """Answer a local call whose outcome is recorded, if nothing is left to do for it.
+
+        Nearly all of a replay passes through here.
+        """
+        if not shows_step(known, command.name) or isinstance(known.value, Claim):
+            return False
+        annotation = signature_of(command.func).result
+        outcome = outcome_of(known, annotation, command.opts.encoder)
+        if command.waits:
+            self._receive(coroutine, outcome)
+        else:
+            self._replay_begun(coroutine, command, known, annotation, outcome)
+        return True
+
+    def _replayed_external(self, coroutine: Coroutine, command: Command[Any], known: PromiseView) -> bool:
+        """Answer a command that another program has settled, without encoding anything or building a request."""
+        if isinstance(known.value, Claim) or Issued.of(known) != Issued.by(command):
+            return False
+        annotation = self._conventions.result_type(command) if isinstance(command, RemoteCall) else Any
+        outcome = outcome_of(known, annotation, command.opts.encoder)
+        if command.waits:
+            self._receive(coroutine, outcome, is_news=self._progress.has_settled_since(known.id, known))
+        else:
+            self._replay_begun(coroutine, command, known, annotation, outcome)
+        return True
+
+    def _replay_begun(
+        self, coroutine: Coroutine, command: Command[Any], known: PromiseView, annotation: Any, outcome: Outcome
+    ) -> None:
+        """Give a workflow the promise of a call that it begins and whose outcome is recorded."""
+        value, error = outcome
+        self.nodes[known.id] = Node(
+            known.id,
+            known.timeout_at,
+            command.kind,
+            command.name,
+            annotation,
+            command.opts.encoder,
+            external=not isinstance(command, LocalCall),
+            settled=True,
+            value=value,
+            error=error,
+        )
+        coroutine.row.takes(command, coroutine.work.context.count)
+        coroutine.inbox = (Awaitable(known.id, self.root.node.id), None)
+
+    def _awaited(self, coroutine: Coroutine, yielded: Any) -> Node:
+        """Return the node of a promise that a workflow awaits."""
+        if not isinstance(yielded, Awaitable):
+            raise TypeError(
+                "a workflow yields commands such as ctx.run(...), or promises, and not"
+                f" {type(yielded).__name__}: {yielded!r:.80}"
+            )
+        node = self.nodes.get(yielded.id)
+        if node is None or yielded.cid != self.root.node.id:
+            raise ValueError(f"{yielded!r} belongs to another computation: await it by ctx.promise(id=...)")
+        refuse_above(node, coroutine.work, self.root, self.nodes)
+        coroutine.attached.pop(node, None)
+        row = coroutine.row
+        if row.refused:
+            row.refused.pop(node, None)
+        row.number = -1
+        return node
+
+    def _node_for(self, command: Command[Any], place: str, coroutine: Coroutine) -> Node:
+        """Return the node of a command: an existing one, or a new one, whose actions it queues."""
+        parent = coroutine.work
+        id = command.opts.id or place
+        existing = self.nodes.get(id)
+        remote = isinstance(command, RemoteCall)
+        detached = remote and not command.attached
+        row = coroutine.row
+        # Only remote calls begin a row, so local calls in a row skip this.
+        in_row = (row.number >= 0 or remote) and row.takes(command, parent.context.count)
+        if existing is not None:
+            if id == place and existing.link is not None:
+                raise taken_by(id, existing.link)
+            if not detached:
+                refuse_above(existing, parent, self.root, self.nodes)
+            return existing
+        if isinstance(command, LocalCall):
+            request = None
+            node = self._conventions.local(command, id, place, parent.lineage, self.now)
+        else:
+            node, request = self._conventions.external(command, id, place, parent.lineage, self.now, detached=detached)
+        self.nodes[id] = node
+        known = self.records.by_id.get(place)
+        if known is not None and self._recall(node, place, known):
+            self._recall_refusal(node, coroutine, None if command.waits else known.tags.get(REFUSED))
+            return node
+        context = parent.context
+        if context.replaying or node.link is not None or not node.durable:
+            self._progress.issued(context, node)
+        if request is not None:
+            beyond = id != place and isinstance(command, PromiseCommand) and self._progress.is_behind(context)
+            if command.waits or beyond:
+                # Either the workflow waits for it, so other programs cannot know its id yet. Or later commands are
+                # recorded, so it was created before; with the default id it would be recorded, unless it was refused.
+                self._actions.append(Create(node, request))
+            else:
+                self._beginning[coroutine] = Create(node, request, coroutine, in_row)
+        elif node.work is not None:
+            self._start(node.work, command.opts, is_new=not context.replaying)
+        return node
+
+    def _recall(self, node: Node, place: str, known: PromiseView) -> bool:
+        """Continue from the record at a command's place; return False if the record is incomplete."""
+        issued, recorded = Issued.at(node), Issued.of(known)
+        if recorded != issued:
+            raise NonDeterminismError(place, str(recorded), str(issued))
+        if node.link is None:
+            self._exists(node, known)
+        elif known.pending:
+            return False  # Over HTTP a record is created and then settled; the worker died between the two requests.
+        elif isinstance(known.value, Claim):
+            self._actions.append(ReadPromise(node, PromiseGet(known.id)))
+        else:
+            self._adopt(node, known)
+        return True
+
+    def _recall_refusal(self, node: Node, coroutine: Coroutine, when: str | None) -> None:
+        """Give a workflow the error of a refused creation at the same place as in its first run."""
+        if when is None:
+            return
+        self._mark_uncreated(node)
+        if when != "yield":
+            coroutine.row.refused[node] = when == "row"
+            coroutine.row.open |= when == "row"
