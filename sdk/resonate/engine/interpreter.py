@@ -220,29 +220,38 @@ class Execution(Issuing):
 
     def _resume(self, coroutine: Coroutine) -> None:
         """Run a workflow until it waits, or ends."""
-        generator = coroutine.generator
         if coroutine.opening is not None:
             opening, coroutine.opening = coroutine.opening, None
             if not self._take(coroutine, opening):
                 return
         while coroutine.ended is None:
             (value, error), coroutine.inbox = coroutine.inbox, NOTHING_YET
+            generator = coroutine.generator
             try:
                 yielded = generator.send(value) if error is None else generator.throw(error)
             except StopIteration as stop:
-                coroutine.ended = (stop.value, None)
-                break
+                self._returned(coroutine, (stop.value, None))
+                continue
             except BaseException as raised:
                 failure = failure_of(raised, coroutine.work.name)
                 if failure is None:
                     raise
-                coroutine.ended = (None, failure)
-                break
+                self._returned(coroutine, (None, failure))
+                continue
             if not self._take(coroutine, yielded):
                 return
         self._unfinished.pop(coroutine, None)
         if not coroutine.row.sent:
             self._join(coroutine, coroutine.ended)
+
+    @staticmethod
+    def _returned(coroutine: Coroutine, outcome: Outcome) -> None:
+        """Handle the end of a composite command, whose outcome the workflow gets, or of the workflow itself."""
+        if coroutine.outer:
+            coroutine.generator = coroutine.outer.pop()
+            coroutine.inbox = outcome
+        else:
+            coroutine.ended = outcome
 
     def _take(self, coroutine: Coroutine, yielded: Any) -> bool:
         """Carry out what a workflow yielded, and return whether it continues at once."""

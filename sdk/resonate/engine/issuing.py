@@ -17,7 +17,7 @@ from resonate.engine.model import Coroutine, Node, Outcome, Work
 from resonate.engine.nodes import Nodes
 from resonate.errors import NonDeterminismError
 from resonate.idempotency import taken_by
-from resonate.workflow.commands import Command, LocalCall, PromiseCommand, RemoteCall
+from resonate.workflow.commands import Command, Composite, LocalCall, PromiseCommand, RemoteCall
 from resonate.workflow.commands import Promise as Awaitable
 from resonate.workflow.registry import Registry
 from resonate.workflow.signatures import signature_of
@@ -59,6 +59,8 @@ class Issuing(Nodes):
             return self._awaited(coroutine, yielded)
         # Not `cast`, which would be one more call at every step.
         command: Command[Any] = yielded  # pyright: ignore[reportUnknownVariableType]
+        if command.special:
+            return self._issue_special(coroutine, command)
         place = coroutine.work.context.next_id()
         known = self.records.by_id.get(place)
         if known is not None and known.state != "pending" and not command.opts.id and place not in self.nodes:
@@ -77,6 +79,15 @@ class Issuing(Nodes):
             coroutine.attached[node] = None
         coroutine.inbox = (Awaitable(node.id, self.root.node.id), None)
         return None
+
+    def _issue_special(self, coroutine: Coroutine, command: Command[Any]) -> Node | None:
+        """Carry out a command that is not the creation of one promise."""
+        if isinstance(command, Composite):
+            steps = command.steps()
+            coroutine.outer.append(coroutine.generator)
+            coroutine.generator = steps
+            return None
+        raise TypeError(f"{command!r} cannot be issued")
 
     def _replayed(self, coroutine: Coroutine, command: LocalCall[Any], known: PromiseView) -> bool:
         """Answer a local call whose outcome is recorded, if nothing is left to do for it.

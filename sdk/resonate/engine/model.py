@@ -289,7 +289,8 @@ class Coroutine(Struct, eq=False):
 
     Attributes:
         work: its function.
-        generator: the generator or coroutine.
+        generator: the generator or coroutine; that of a composite command while its steps are carried out.
+        outer: the generators that wait for the one in `generator`, the workflow's own first.
         opening: the command that it has already yielded.
         attached: the promises that it waits for at its end.
         inbox: what it is sent next.
@@ -300,6 +301,7 @@ class Coroutine(Struct, eq=False):
     work: Work
     generator: Resumable
     opening: Any = None
+    outer: list[Resumable] = []
     attached: dict[Node, None] = {}
     inbox: Outcome = NOTHING_YET
     ended: Outcome | None = None
@@ -307,4 +309,7 @@ class Coroutine(Struct, eq=False):
 
     def close(self) -> bool:
         """Close the workflow, and return whether it has ended."""
-        return close_workflow(self.generator, self.work.name)
+        ended = True
+        for generator in (self.generator, *reversed(self.outer)):
+            ended = close_workflow(generator, self.work.name) and ended
+        return ended

@@ -96,6 +96,8 @@ class Command(Generic[T_co]):
 
     __slots__ = ("opts",)
     kind: ClassVar[CommandKind]
+    special: ClassVar[bool] = False
+    """Whether it is not the creation of one promise: `engine/issuing.py` asks its class what it is."""
     waits = True
     name = ""
 
@@ -253,6 +255,21 @@ class Sleep(External[None]):
 
     def _those_that_count(self, opts: Options) -> Options:
         return UNSET.merge(id=opts.id)  # the other options have no effect on a timer
+
+
+class Composite(Command[T_co]):
+    """Command that consists of other commands.
+
+    Its `steps` are a generator that yields commands, with the numbers that the workflow's own commands would have. A
+    subclass has no state that replay cannot repeat.
+    """
+
+    __slots__ = ()
+    special = True
+
+    def steps(self) -> Generator[Any, Any, T_co]:
+        """Yield the commands, and return the result."""
+        raise NotImplementedError
 
 
 _refuse_operators(Promise)
