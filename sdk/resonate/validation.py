@@ -5,6 +5,7 @@ Type checkers find most of these mistakes. Users without a type checker get an e
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 from datetime import timedelta
@@ -37,6 +38,30 @@ def warn_of_milliseconds(name: str, seconds: float) -> None:
             f" give {seconds / 1000:,.0f}; if not, timedelta(seconds={seconds:.0f}) says so",
             stacklevel=_depth(),
         )
+
+
+def duration_s(name: str, duration: Seconds) -> float:
+    """Return a duration in seconds.
+
+    Args:
+        name: the name of the argument.
+        duration: a number of seconds, or a `timedelta`.
+
+    Raises:
+        TypeError: it is neither.
+        ValueError: it is negative or not finite.
+    """
+    if isinstance(duration, timedelta):
+        seconds = duration.total_seconds()
+    elif not isinstance(duration, (int, float)) or isinstance(duration, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"{name} must be `float`, got {type(duration).__name__}")
+    else:
+        seconds = duration
+        if seconds > YEAR_S:
+            warn_of_milliseconds(name, seconds)
+    if not math.isfinite(seconds) or seconds < 0:
+        raise ValueError(f"{name} must be a finite number of seconds, zero or more, got {seconds}")
+    return seconds
 
 
 def _depth() -> int:

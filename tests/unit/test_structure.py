@@ -174,9 +174,14 @@ def test_class_names_are_unique() -> None:
 
 WRITERS = {
     "work": {"resonate.engine.attempts"},
-    # The latter two build nodes.
-    "node": {"resonate.engine.nodes", "resonate.engine.conventions", "resonate.worker.worker"},
-    "coroutine": {"resonate.engine.interpreter", "resonate.engine.issuing"},
+    # The latter three build nodes.
+    "node": {
+        "resonate.engine.nodes",
+        "resonate.engine.cancelling",
+        "resonate.engine.conventions",
+        "resonate.worker.worker",
+    },
+    "coroutine": {"resonate.engine.cancelling", "resonate.engine.interpreter", "resonate.engine.issuing"},
     "replaying": {"resonate.engine.progress", "resonate.workflow.context"},
 }
 """The modules that assign attributes of what goes by this name, or the attribute of this name."""
@@ -229,6 +234,13 @@ TESTED_ELSEWHERE = {
     "resonate.engine.actions": "sdk/engine/test_interpreter.py",
     "resonate.engine.functions.attempt_log": "sdk/test_logs.py",
     "resonate.engine.issuing": "sdk/engine/test_interpreter.py",
+    "resonate.client.cancellation": "sdk/engine/test_cancelling.py",
+    "resonate.errors.canceled": "sdk/engine/test_cancelling.py",
+    "resonate.workflow.combining": "sdk/workflow/test_combinators.py",
+    "resonate.workflow.mapping": "sdk/workflow/test_combinators.py",
+    "resonate_store.machine.cancellation": "../spec/test_corpus.py",
+    "resonate_store.machine.suspensions": "../spec/test_tasks.py",
+    "resonate_store.model.execution_requests": "../spec/test_corpus.py",
     "resonate.engine.progress": "sdk/engine/test_interpreter.py",
     "resonate.message_sources.source": "sdk/message_sources/test_poller.py",
     "resonate.process.interrupts": "../lambda_runtime/test_endings.py",

@@ -37,8 +37,8 @@ from resonate_store.delivery.metrics import Metrics
 from resonate_store.interface import Store, StoreError
 from resonate_store.model.addresses import expand
 from resonate_store.model.clock import Clock
+from resonate_store.model.execution_requests import Holder
 from resonate_store.model.records import PromiseView, Task
-from resonate_store.model.requests import Holder
 from resonate_store.settings import groups_of, is_by_stream, number_of, push_token_of
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 
+from resonate.client.cancellation import Canceling, answer_in, request_of
 from resonate.client.handle import Handle
 from resonate.errors import ResonateStoreError, refusal
 from resonate.idempotency import already_exists, created_alike
@@ -320,6 +321,29 @@ class Caller:
 
     def _target_of(self, name: str, version: int) -> str:
         return self._registry.target_of(name, version, self._served, DEFAULT_TARGET)
+
+    def cancel(self, id: str, reason: str = "", *, force: bool = False) -> Canceling:
+        """Cancel an execution. Its workflow is told, and may run steps that undo others before it ends.
+
+            resonate.cancel("trip-7", "the customer has changed her mind")
+
+        A workflow that waits gets `resonate.errors.canceled.Canceled` at what it awaits. Calls that it has begun are
+        cancelled first. Detached calls go on. An execution that has not begun, and a promise without a function, are
+        settled at once.
+
+        Args:
+            id: the id of the execution.
+            reason: shown to the workflow and to people; at most 1,000 characters.
+            force: settle its promise at once, without telling the workflow, which loses its task.
+
+        Returns:
+            "accepted", "already" if it was cancelled before, or the state in which it has ended: "resolved",
+            "rejected", "rejected_canceled" or "rejected_timedout".
+
+        Raises:
+            ResonateStoreError: it does not exist, or the server does not know this request.
+        """
+        return answer_in(self._store.apply(request_of(id, reason, force)))
 
     def _creation(
         self, id: str, name: str, version: int, args: tuple[Any, ...], kwargs: dict[str, Any], target: str

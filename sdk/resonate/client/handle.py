@@ -10,11 +10,13 @@ from collections.abc import Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
+from resonate.client.cancellation import Canceling, answer_in, request_of
 from resonate.encoders import Encoder
 from resonate.payloads import codec
 from resonate.process.promise_waiter import Watcher
 from resonate.validation import Seconds, require, seconds_of
 from resonate_store.model.records import PromiseView
+from resonate_store.model.requests import Request, Response
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -33,6 +35,10 @@ class Awaiter(Protocol):
             ResonateHaltedError: its task is halted.
             ResonateShutdownError: `stop` was called meanwhile.
         """
+        ...
+
+    def ask(self, request: Request) -> Response:
+        """Make a request to the store of the promises."""
         ...
 
 
@@ -103,6 +109,10 @@ class Handle(Generic[T]):
         if promise is None:
             raise TimeoutError(f"{self.id} has no outcome after {timeout} seconds")
         return codec.outcome_of(promise, self._annotation, self._encoder)
+
+    def cancel(self, reason: str = "", *, force: bool = False) -> Canceling:
+        """Cancel the execution; see `Resonate.cancel`."""
+        return answer_in(self._awaiter.ask(request_of(self.id, reason, force)))
 
     @property
     def future(self) -> Future[T]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from resonate.engine.model import Coroutine, Node, Work
+from resonate_store.model.execution_requests import PromiseCancel
 from resonate_store.model.records import SettledState, Value
 from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseRecord, PromiseSettle
 
@@ -48,7 +49,14 @@ class ReadPromise(Struct, frozen=True):
     request: PromiseGet
 
 
-Action = Create | ReadChildren | Run | RecordOutcome | ReadPromise
+class CancelCall(Struct, frozen=True):
+    """Cancel the execution of a remote call."""
+
+    node: Node
+    request: PromiseCancel
+
+
+Action = CancelCall | Create | ReadChildren | Run | RecordOutcome | ReadPromise
 
 
 class Finished(Struct, frozen=True):

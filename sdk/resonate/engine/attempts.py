@@ -8,7 +8,7 @@ any generator (docs/decisions/0020).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import CoroutineType, GeneratorType
 from typing import Any
@@ -19,7 +19,14 @@ from resonate.engine.functions.exits import failure_of
 from resonate.engine.history import NOTHING, Issued, KnownRecords
 from resonate.engine.model import Kind, Node, Opening, Outcome, Work, close_workflow
 from resonate.engine.progress import Progress
-from resonate.errors import NonDeterminismError, PayloadError, ProgramError, ResonateTimedoutError, is_final
+from resonate.errors import (
+    NonDeterminismError,
+    PayloadError,
+    ProgramError,
+    ResonateTimedoutError,
+    is_cancellation,
+    is_final,
+)
 from resonate.payloads import codec
 from resonate.payloads.restore import Doubtful, tell_change
 from resonate.retry_policies import Never, RetryPolicy
@@ -74,13 +81,13 @@ class Attempts(ABC):
         self.now = now
         if isinstance(outcome, Opening):
             self._opened(work, outcome)
-        else:
+        elif not work.canceled:
             self._ended(work, outcome)
 
     def overdue(self, work: Work, now: int) -> None:
         """Settle a function as timed out while it runs. Its later result is ignored."""
         self.now = now
-        if not work.node.settled:
+        if not (work.node.settled or work.canceled):
             self._fail(work, ResonateTimedoutError(work.node.id, work.node.timeout_at / 1000))
 
     def _remember(self, parent: str, children: Sequence[PromiseView]) -> None:
@@ -160,7 +167,7 @@ class Attempts(ABC):
 
     def _opened(self, work: Work, opening: Opening) -> None:
         """Turn an async function that has issued its first command into a workflow."""
-        if work.node.settled:
+        if work.node.settled or work.canceled:
             close_workflow(opening.coroutine, work.name)
             return
         first, work.is_workflow, work.opening = not work.is_workflow, True, opening
@@ -208,6 +215,9 @@ class Attempts(ABC):
                         tell_change(f"the result of {work.name}", value, node.annotation)
                 self._conclude(work, "resolved", payload, value, None)
                 return
+        elif is_cancellation(error):
+            self._conclude(work, "rejected_canceled", codec.encode_cancellation(error), None, error)
+            return
         elif self._is_called_again(work, error):
             return
         if isinstance(work.policy, (Never, type(None))) or is_final(error):  # else a retry may be recorded
@@ -294,16 +304,28 @@ class Attempts(ABC):
         """Call the functions whose pause is over."""
         for work in [work for work in self.pausing if work.retry_at <= self.now]:
             self.pausing.remove(work)
-            if not work.node.settled:
+            if not (work.node.settled or work.canceled):
                 self._launch(work)
+
+    def _drop_below(self, id: str, nodes: Iterable[Node]) -> None:
+        """Cancel the functions of a promise and of those below it, and forget what they were about to do."""
+        for node in nodes:
+            work = node.work
+            if work is not None and (node.id == id or node.id.startswith(f"{id}.")):
+                work.canceled = True
+        self.pausing = [work for work in self.pausing if not work.canceled]
+        for id, timer in list(self.timers.items()):
+            if timer.retries is not None and timer.retries.canceled:
+                del self.timers[id]
+        self._actions = [action for action in self._actions if not _is_of_canceled(action)]
 
     def _timer_settled(self, timer: Node, work: Work) -> None:
         """Continue with a function whose retry timer is settled, or whose failed attempt is recorded."""
         if not timer.external:
             self._pause(work, timer.timeout_at)
             return
-        del self.timers[timer.id]
-        if not work.node.settled:
+        self.timers.pop(timer.id, None)
+        if not (work.node.settled or work.canceled):
             work.attempt += 1
             self._launch(work)
 
@@ -350,3 +372,9 @@ def _unreturnable(work: Work, value: object) -> ProgramError | None:
 def _pending(work: Work) -> PromiseCreate:
     """Return the request that creates the promise of a function before it runs."""
     return PromiseCreate(work.node.id, work.node.timeout_at, tags=work.tags)
+
+
+def _is_of_canceled(action: Action) -> bool:
+    """Return whether an action begins or continues a function that is cancelled."""
+    work = action.work if isinstance(action, (Run, ReadChildren)) else action.node.work
+    return work is not None and work.canceled

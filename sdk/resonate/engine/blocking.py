@@ -47,12 +47,16 @@ def blocked_on(
         now: the present instant (ms).
         worth_suspending_ms: the longest sleep for which the worker waits without suspending.
     """
-    nodes = {node.id: node for node in waiting.values() if node.external}
-    for coroutine, node in waiting.items():
+    nodes: dict[str, Node] = {}
+    for coroutine, awaited in waiting.items():
         own = coroutine.work.node
-        if node.external and own.timeout_at < node.timeout_at and own.durable and own is not root:
-            # The workflow may time out before the promise settles; then its caller continues.
-            nodes[own.id] = own
+        for node in (awaited,) if awaited.gathering is None else awaited.gathering.unsettled():
+            if not node.external:
+                continue
+            nodes[node.id] = node
+            if own.timeout_at < node.timeout_at and own.durable and own is not root:
+                # The workflow may time out before the promise settles; then its caller continues.
+                nodes[own.id] = own
     nodes.update(timers)
     # A pause between attempts has no record that could resume the task, so the worker must wait.
     horizon = now + (WORTH_SUSPENDING_MS if pausing else worth_suspending_ms)

@@ -13,8 +13,7 @@ from resonate.errors import refusal
 from resonate.payloads import codec
 from resonate.payloads.restore import Asked
 from resonate.validation import within_time
-from resonate.workflow.commands import Command, LocalCall, PromiseCommand, RemoteCall, misused
-from resonate.workflow.commands import Sleep as SleepCommand
+from resonate.workflow.commands import Command, LocalCall, PromiseCommand, RemoteCall, TimerCommand, misused
 from resonate.workflow.context import Context, Info
 from resonate.workflow.options import DEFAULT_TIMEOUT
 from resonate.workflow.registry import Registry
@@ -132,12 +131,12 @@ class Conventions:
         opts = command.opts
         # A promise with an overridden id, or of a detached call, is the root of a tree (docs/rules.md R7).
         lineage = parent.apart(id) if detached or id != place else parent
-        timeout = command.seconds if isinstance(command, SleepCommand) else opts.timeout
+        timeout = command.seconds if isinstance(command, TimerCommand) else opts.timeout
         timeout_at = now + (_DEFAULT_TIMEOUT_MS if timeout is None else math.ceil(timeout * 1000))
         timeout_at = within_time(timeout_at) if detached else min(timeout_at, lineage.timeout_at)
         node = Node(id, timeout_at, command.kind, command.name)
         node.external = True
-        node.timer = isinstance(command, SleepCommand)
+        node.timer = isinstance(command, TimerCommand)
         node.encoder = opts.encoder
         node.key = opts.key_for(id)
         tags = {
@@ -166,7 +165,7 @@ class Conventions:
         elif isinstance(command, PromiseCommand):
             if command.data is not None:  # without data the param stays empty, even with an encoder
                 param = codec.encode(command.data, f"the data of promise {id}", "data", node.encoder)
-        elif isinstance(command, SleepCommand):
+        elif isinstance(command, TimerCommand):
             tags[TIMER] = "true"
         if id != place:
             _link(node, place, parent)

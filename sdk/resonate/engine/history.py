@@ -48,6 +48,8 @@ class Issued(Struct, frozen=True):
             if KIND in tags:
                 return cls(tags[KIND], tags.get(NAME, ""), tags[LINK])
             return _of_sentence(tags.get(FUNC, ""), tags[LINK])
+        if KIND in tags:
+            return cls(tags[KIND])
         if tags.get(TIMER) == "true":
             return cls("sleep")
         if TARGET in tags:
@@ -189,6 +191,8 @@ def outcome_of(promise: PromiseView, annotation: Any, encoder: Encoder[Any, str 
         ResultTypeError: the value does not fit `result_type`.
     """
     if promise.state != "resolved":
+        if promise.state == "rejected_canceled" and promise.tags.get(SCOPE) == "local":
+            return None, _canceled(promise)
         return None, codec.decode_error(promise, encoder)
     try:
         return codec.outcome_of(promise, annotation, encoder), None
@@ -196,6 +200,15 @@ def outcome_of(promise: PromiseView, annotation: Any, encoder: Encoder[Any, str 
         raise
     except Exception as error:
         return None, error
+
+
+def _canceled(promise: PromiseView) -> BaseException:
+    """Return the error of a nested workflow that ended by the cancellation of its execution, or was cancelled alone."""
+    if codec.INTERRUPTED not in (promise.value.headers or ()):
+        return codec.decode_error(promise)
+    from resonate.errors.canceled import Canceled
+
+    return Canceled(codec.decode(promise.value))
 
 
 def independent(promise: PromiseView) -> bool:

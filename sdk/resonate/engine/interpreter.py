@@ -19,10 +19,10 @@ from typing import Any
 from resonate.encoders import Encoder
 from resonate.engine.actions import Action, Create
 from resonate.engine.blocking import WORTH_SUSPENDING_MS, Blocked, blocked_on
+from resonate.engine.cancelling import Cancelling, is_within
 from resonate.engine.conventions import Conventions
 from resonate.engine.functions.exits import failure_of
 from resonate.engine.history import may_belong
-from resonate.engine.issuing import Issuing
 from resonate.engine.model import NOTHING_YET, Coroutine, Node, Outcome, Work, in_rows, noted
 from resonate.errors import NonDeterminismError, ResultTypeError, refusal
 from resonate.idempotency import already_exists, belongs_elsewhere, created_alike
@@ -36,7 +36,7 @@ from resonate_store.model.tags import REFUSED
 logger = logging.getLogger("resonate.replay")
 
 
-class Execution(Issuing):
+class Execution(Cancelling):
     """One execution of one function, from its root promise to its outcome. The owner of `Coroutine`.
 
     Args:
@@ -70,17 +70,26 @@ class Execution(Issuing):
         self._unfinished: dict[Coroutine, None] = {}
         self._sent = 0
 
-    def start(self, children: Sequence[PromiseView], now: int, resumed_by: Sequence[str] = ()) -> None:
+    def start(
+        self,
+        children: Sequence[PromiseView],
+        now: int,
+        resumed_by: Sequence[str] = (),
+        canceled: str | None = None,
+    ) -> None:
         """Begin the execution.
 
         Args:
             children: the direct children of the root.
             now: the present instant (ms).
             resumed_by: the promises that have resumed the execution from a suspension.
+            canceled: the reason of its cancellation; None if it is not cancelled.
         """
         self.now = now
         self._progress.resumed_by = frozenset(resumed_by)
         self._remember(self.root.node.id, children)
+        if canceled is not None:
+            self.note_cancellation(canceled)
         self._start_root(begun=bool(children or resumed_by))
 
     def advance(self, now: int) -> list[Action]:
@@ -198,8 +207,7 @@ class Execution(Issuing):
 
     def _close_below(self, node: Node) -> None:
         for coroutine in list(self._blocked):
-            id = coroutine.work.node.id
-            if id == node.id or id.startswith(f"{node.id}."):
+            if is_within(coroutine.work.node.id, node.id):
                 self._blocked.pop(coroutine).waiters.remove(coroutine)
                 self._unfinished.pop(coroutine, None)
                 coroutine.close()
@@ -207,6 +215,8 @@ class Execution(Issuing):
     def _deliver(self, coroutine: Coroutine, node: Node) -> None:
         if coroutine.ended is None:
             coroutine.inbox = (node.value, node.error)
+            if coroutine.interrupted:
+                coroutine.inbox, coroutine.interrupted = (None, self._error()), False
             if (context := coroutine.work.context).replaying:
                 self._progress.resumed(context, node)
         self.ready.append(coroutine)
@@ -271,6 +281,11 @@ class Execution(Issuing):
         except Exception as refused:
             coroutine.inbox = (None, refused)
             return True
+        if self._places and self._interrupted_at(coroutine, yielded, node):
+            if node is None or node.settled:
+                return True
+            self._wait(coroutine, node)
+            return False
         if node is None:
             return coroutine not in self._beginning
         if not node.settled:
@@ -281,6 +296,8 @@ class Execution(Issuing):
 
     def _join(self, coroutine: Coroutine, ended: Outcome) -> None:
         """End a workflow after everything that it started and did not detach: structured concurrency."""
+        if coroutine.work.canceled:
+            return
         for node in coroutine.attached:
             if not node.settled:
                 self._wait(coroutine, node)

@@ -6,24 +6,28 @@ This part of the interpreter assigns what a workflow is sent next (`Coroutine.in
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from resonate.encoders import Encoder
 from resonate.engine.actions import Create, ReadPromise
 from resonate.engine.blocking import refuse_above
 from resonate.engine.conventions import Conventions
 from resonate.engine.history import Issued, outcome_of, shows_step
-from resonate.engine.model import Coroutine, Node, Outcome, Work
+from resonate.engine.model import Coroutine, Gathering, Node, Outcome, Work
 from resonate.engine.nodes import Nodes
 from resonate.errors import NonDeterminismError
 from resonate.idempotency import taken_by
-from resonate.workflow.commands import Command, Composite, LocalCall, PromiseCommand, RemoteCall
+from resonate.workflow.commands import Cancel, Command, Composite, LocalCall, PromiseCommand, RemoteCall
 from resonate.workflow.commands import Promise as Awaitable
 from resonate.workflow.registry import Registry
 from resonate.workflow.signatures import signature_of
 from resonate_store.model.records import Claim, PromiseView
 from resonate_store.model.requests import PromiseGet
 from resonate_store.model.tags import REFUSED
+
+if TYPE_CHECKING:
+    from resonate.workflow.combinators import Gather
+    from resonate.workflow.mapping import Next
 
 
 class Issuing(Nodes):
@@ -87,7 +91,54 @@ class Issuing(Nodes):
             coroutine.outer.append(coroutine.generator)
             coroutine.generator = steps
             return None
+        if isinstance(command, Cancel):
+            node = self._known(coroutine, command.promise)
+            coroutine.attached.pop(node, None)
+            self._cancel(node)
+            return None
+        from resonate.workflow.combinators import Gather
+        from resonate.workflow.mapping import IsBehind, Next
+
+        if isinstance(command, Next):
+            return self._issue_next(coroutine, command)
+        if isinstance(command, IsBehind):
+            coroutine.inbox = (self._progress.is_behind(coroutine.work.context), None)
+            return None
+        if isinstance(command, Gather):
+            return self._issue_gather(coroutine, command)
         raise TypeError(f"{command!r} cannot be issued")
+
+    def _issue_gather(self, coroutine: Coroutine, command: Gather) -> Node | None:
+        """Wait for several promises that are begun."""
+        place = coroutine.work.context.next_id()
+        members = [self._member(coroutine, member) for member in command.members]
+        node = Node(place, self.root.node.timeout_at, command.how, inherited=coroutine.work.lineage.tags)
+        self._gather(Gathering(command.how, command.names, members, node), self.records.by_id.get(place))
+        if not node.settled:
+            return node
+        self._receive(coroutine, (node.value, node.error), is_news=self._progress.is_news(node))
+        return None
+
+    def _issue_next(self, coroutine: Coroutine, command: Next) -> Node | None:
+        """Wait until one of many promises has settled, and give the workflow the places of those that have."""
+        context = coroutine.work.context
+        node = Node(f"{context.id}.{context.count}", self.root.node.timeout_at, "map", durable=False)
+        arrivals: Gathering = command.state or Gathering("next", (), [], node)
+        command.state = arrivals
+        begun: list[Awaitable[Any]] = command.fresh
+        fresh = [self._known(coroutine, promise) for promise in begun]
+        command.fresh.clear()
+        self._await_next(arrivals, fresh, node)
+        if not node.settled:
+            return node
+        self._receive(coroutine, (node.value, None), is_news=self._progress.is_news(node))
+        return None
+
+    def _member(self, coroutine: Coroutine, member: Awaitable[Any] | Exception) -> Node:
+        """Return the node of a promise that a workflow awaits with others, or one for a refused creation."""
+        if isinstance(member, Exception):
+            return Node("", self.root.node.timeout_at, settled=True, error=member)
+        return self._known(coroutine, member)
 
     def _replayed(self, coroutine: Coroutine, command: LocalCall[Any], known: PromiseView) -> bool:
         """Answer a local call whose outcome is recorded, if nothing is left to do for it.
@@ -143,11 +194,20 @@ class Issuing(Nodes):
                 "a workflow yields commands such as ctx.run(...), or promises, and not"
                 f" {type(yielded).__name__}: {yielded!r:.80}"
             )
-        node = self.nodes.get(yielded.id)
-        if node is None or yielded.cid != self.root.node.id:
-            raise ValueError(f"{yielded!r} belongs to another computation: await it by ctx.promise(id=...)")
-        refuse_above(node, coroutine.work, self.root, self.nodes)
+        node = self._known(coroutine, yielded)  # pyright: ignore[reportUnknownArgumentType]
         coroutine.attached.pop(node, None)
+        return node
+
+    def _known(self, coroutine: Coroutine, promise: Awaitable[Any]) -> Node:
+        """Return the node of a promise of this execution.
+
+        Raises:
+            ValueError: it belongs to another execution, or is settled only after the workflow has ended.
+        """
+        node = self.nodes.get(promise.id)
+        if node is None or promise.cid != self.root.node.id:
+            raise ValueError(f"{promise!r} belongs to another computation: await it by ctx.promise(id=...)")
+        refuse_above(node, coroutine.work, self.root, self.nodes)
         row = coroutine.row
         if row.refused:
             row.refused.pop(node, None)

@@ -119,6 +119,8 @@ class Node(Struct, eq=False):
         timer: whether it resolves at its deadline.
         settled: whether `value` and `error` are its outcome.
         waiters: the workflows that wait for it.
+        watchers: the waits for several promises of which it is a member, with its place in each.
+        gathering: what it stands for, if it is a wait for several promises.
         work: the function that settles it here.
         retries: the function that is retried when this node, a retry timer, is settled.
     """
@@ -141,6 +143,8 @@ class Node(Struct, eq=False):
     value: Any = None
     error: BaseException | None = None
     waiters: list[Coroutine] = []
+    watchers: tuple[tuple[Gathering, int], ...] = ()
+    gathering: Gathering | None = None
     work: Work | None = None
     retries: Work | None = None
 
@@ -149,6 +153,51 @@ class Node(Struct, eq=False):
         if not self.kind:
             return "a retry timer"
         return sentence(self.kind, self.name, self.id if self.link is not None else None)
+
+
+class Gathering(Struct, eq=False):
+    """Wait for several promises.
+
+    Attributes:
+        kind: what decides it: "all", "all_settled", "any" or "race"; "next" is a repeated wait for the next one.
+        names: the names of the members, if they have any.
+        members: the promises, in the order in which they were named.
+        node: what the workflow waits for. It has no promise of its own.
+        left: how many members are not settled.
+        winner: the member that decides, once it is chosen.
+        recorded: whether the winner is recorded.
+        arrived: for "next", the members that have settled since the last wait.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    members: list[Node]
+    node: Node
+    left: int = 0
+    winner: int | None = None
+    recorded: bool = False
+    arrived: list[int] = []
+
+    def choose(self, place: int) -> bool:
+        """Choose a settled member as the winner if it decides the wait, and return whether it does."""
+        failed = self.members[place].error is not None
+        decides = self.kind == "race" or (failed if self.kind == "all" else self.kind == "any" and not failed)
+        if self.winner is None and decides:
+            self.winner = place
+            return True
+        return False
+
+    @property
+    def over(self) -> bool:
+        """Whether the outcome is known."""
+        if self.winner is None:
+            return self.left == 0
+        return self.recorded and self.members[self.winner].settled
+
+    def unsettled(self) -> list[Node]:
+        """Return the members that it still waits for."""
+        members = self.members if self.winner is None else [self.members[self.winner]]
+        return [member for member in members if not member.settled]
 
 
 class Work(Struct, eq=False):
@@ -168,6 +217,7 @@ class Work(Struct, eq=False):
         concurrent: whether its caller does not wait for it at once.
         attempt: the number of the latest attempt, from 1.
         created: whether its promise exists, pending.
+        canceled: whether it does not count any more.
         begun: whether an earlier invocation has begun it, or may have.
         is_new: whether its caller has reached this call for the first time.
         started_at: when the latest attempt began (ms).
@@ -191,6 +241,7 @@ class Work(Struct, eq=False):
     concurrent: bool = False
     attempt: int = 1
     created: bool = False
+    canceled: bool = False
     begun: bool = False
     is_new: bool = False
     started_at: int = 0
@@ -294,6 +345,7 @@ class Coroutine(Struct, eq=False):
         opening: the command that it has already yielded.
         attached: the promises that it waits for at its end.
         inbox: what it is sent next.
+        interrupted: whether it is cancelled, and gets this error instead of what it waits for.
         ended: its outcome, while it still waits for what it started.
         row: the calls that it begins in a row.
     """
@@ -304,6 +356,7 @@ class Coroutine(Struct, eq=False):
     outer: list[Resumable] = []
     attached: dict[Node, None] = {}
     inbox: Outcome = NOTHING_YET
+    interrupted: bool = False
     ended: Outcome | None = None
     row: Row = field(default_factory=Row)
 

@@ -6,7 +6,7 @@ This part of the interpreter is the one owner of `Node`.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from resonate.encoders import Encoder
@@ -15,7 +15,7 @@ from resonate.engine.attempts import Attempts
 from resonate.engine.blocking import outstanding_below
 from resonate.engine.conventions import linked
 from resonate.engine.history import may_belong, outcome_of
-from resonate.engine.model import Coroutine, Node, Work, close_workflow
+from resonate.engine.model import Coroutine, Gathering, Node, Work, close_workflow
 from resonate.errors import refusal
 from resonate.idempotency import belongs_elsewhere
 from resonate.payloads import codec
@@ -52,6 +52,14 @@ class Nodes(Attempts):
     @abstractmethod
     def _close_below(self, node: Node) -> None:
         """Close the workflow of a promise, and those below it, because the promise was settled by another program."""
+
+    @abstractmethod
+    def _cancel(self, node: Node) -> None:
+        """Cancel a promise that its workflow does not need any more."""
+
+    @abstractmethod
+    def _delivered(self, record: PromiseView) -> None:
+        """Interrupt the workflows that wait, because their cancellation is recorded."""
 
     @abstractmethod
     def _announce(self, node: Node) -> None:
@@ -104,6 +112,11 @@ class Nodes(Attempts):
         else:
             self._exists(node, response.promise)
 
+    def told(self, response: Response) -> None:
+        """Handle the answer to the cancellation of a remote call, which may have settled it at once."""
+        if response.promise is not None and not response.promise.pending:
+            self.settled(response.promise)
+
     def settled(self, promise: PromiseView) -> None:
         """Handle a promise that another program has settled, or that has timed out."""
         node = self.nodes.get(promise.id)
@@ -142,6 +155,9 @@ class Nodes(Attempts):
 
     def _adopt(self, node: Node, promise: PromiseView) -> None:
         """Settle a node with the outcome of its promise."""
+        if node.gathering is not None:
+            self._won(node.gathering, promise)
+            return
         self.settle(node, *outcome_of(promise, node.annotation, node.encoder))
 
     def _refuse(self, node: Node, error: BaseException) -> None:
@@ -170,6 +186,77 @@ class Nodes(Attempts):
     def _wait_for_timer(self, timer: Node) -> None:
         self.nodes[timer.id] = timer
 
+    # Waits for several promises
+
+    def _gather(self, gathering: Gathering, known: PromiseView | None) -> None:
+        """Wait for the members of a gathering, whose winner may be recorded."""
+        gathering.node.gathering = gathering
+        newly = False
+        for place, member in enumerate(gathering.members):
+            if not member.settled:
+                gathering.left += 1
+                member.watchers += ((gathering, place),)
+            elif known is None:
+                newly = gathering.choose(place) or newly
+        if known is not None:
+            self._won(gathering, known)
+        elif newly:
+            self._record_winner(gathering)
+        else:
+            self._gathered(gathering)
+
+    def _member_settled(self, gathering: Gathering, place: int) -> None:
+        gathering.left -= 1
+        if gathering.kind == "next":
+            gathering.arrived.append(place)
+            self._tell_arrivals(gathering)
+        elif gathering.choose(place):
+            self._record_winner(gathering)
+        else:
+            self._gathered(gathering)
+
+    def _await_next(self, arrivals: Gathering, fresh: Sequence[Node], node: Node) -> None:
+        """Wait for `fresh` too, and settle `node` with the places of the members that settle next."""
+        arrivals.node, node.gathering = node, arrivals
+        for member in fresh:
+            place = len(arrivals.members)
+            arrivals.members.append(member)
+            if member.settled:
+                arrivals.arrived.append(place)
+            else:
+                arrivals.left += 1
+                member.watchers += ((arrivals, place),)
+        self._tell_arrivals(arrivals)
+
+    def _tell_arrivals(self, arrivals: Gathering) -> None:
+        if arrivals.arrived and not arrivals.node.settled:
+            arrived, arrivals.arrived = arrivals.arrived, []
+            self.settle(arrivals.node, arrived, None)
+
+    def _record_winner(self, gathering: Gathering) -> None:
+        """Record which member was first, so that a replay agrees although more has settled since."""
+        from resonate.engine.gathering import record_of
+
+        request = record_of(gathering, self.root.node.timeout_at, self.now)
+        self._actions.append(RecordOutcome(gathering.node, request))
+
+    def _won(self, gathering: Gathering, record: PromiseView) -> None:
+        """Adopt the recorded winner, and continue the workflow; or adopt where the execution is cancelled."""
+        if gathering.kind == "cancel":
+            self._delivered(record)
+            return
+        from resonate.engine.gathering import winner_in
+
+        gathering.winner, gathering.recorded = winner_in(record, gathering), True
+        self._gathered(gathering)
+
+    def _gathered(self, gathering: Gathering) -> None:
+        """Continue the workflow if the outcome is known, and no record of the winner is on its way."""
+        from resonate.engine.gathering import outcome_of as gathered
+
+        if gathering.over:
+            self.settle(gathering.node, *gathered(gathering))
+
     def settle(self, node: Node, value: Any, error: BaseException | None) -> None:
         """Settle a node, and continue its waiters."""
         if node.settled:
@@ -185,5 +272,7 @@ class Nodes(Attempts):
             del self._blocked[coroutine]
             self._deliver(coroutine, node)
         node.waiters.clear()
+        for gathering, place in node.watchers:
+            self._member_settled(gathering, place)
         if node.retries is not None:
             self._timer_settled(node, node.retries)

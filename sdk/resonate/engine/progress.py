@@ -43,6 +43,10 @@ class Progress:
         """Return whether a settled promise was still pending at the last suspension of the execution."""
         if not self.resumed_by:
             return False
+        if node.gathering is not None:
+            members = node.gathering.members
+            places: Sequence[int] = node.value if node.gathering.kind == "next" else range(len(members))
+            return any(self.is_news(members[place]) for place in places)
         known = self._records.by_id.get(node.link or node.id)
         return node.durable and (known is None or known.pending or self.has_settled_since(node.id, known))
 
@@ -80,7 +84,7 @@ class Progress:
         """Note that a workflow in replay, which waited for this node, receives its outcome in this invocation."""
         if self.resumed_by:
             context.replaying = not self.is_news(node)
-        elif not node.durable:
+        elif not node.durable or node.gathering is not None:
             context.replaying = self.is_behind(context)
         else:
             known = self._records.by_id.get(node.link or node.id)

@@ -7,6 +7,7 @@ An error that a user's function raises is not wrapped. It reaches the workflow a
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from resonate_store.interface import StoreError
@@ -218,6 +219,12 @@ class ApplicationError(Exception):
 
 MOST_CAUSES = 16
 """Maximum number of causes of an error that are read: causes can be cyclic."""
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Return whether this is the error of a cancelled execution (`resonate.errors.canceled.Canceled`)."""
+    module = sys.modules.get("resonate.errors.canceled")
+    return module is not None and isinstance(error, module.Canceled)
 
 
 def is_final(error: BaseException) -> bool:

@@ -21,6 +21,7 @@ from datetime import datetime, time, timedelta
 from typing import Any, cast
 
 import msgspec
+from msgspec import structs
 
 from resonate.encoders import Encoder
 from resonate.errors import PayloadError, ResonateCanceledError, ResonateTimedoutError, ResultTypeError
@@ -30,6 +31,8 @@ from resonate.payloads.restore import restore
 from resonate_store.model.records import EMPTY, PromiseView, Value
 from resonate_store.model.tags import LINK
 
+INTERRUPTED = "resonate:interrupted"
+"""Header of the payload of a workflow that ended because its execution was cancelled."""
 VERBATIM = "resonate:verbatim"
 """Header of a payload in which no string is the name of a number."""
 
@@ -292,6 +295,19 @@ def _travels(value: Any) -> bool:
         return len(_json.encode(value)) <= _MAX_PART_BYTES
     except Exception:
         return False
+
+
+def encode_cancellation(error: BaseException) -> Value:
+    """Return the payload of a workflow that ended by its cancellation: the reason, with a header that says so."""
+    return structs.replace(encode(str(error), "the reason"), headers={INTERRUPTED: "true"})
+
+
+def error_in(value: Value) -> BaseException:
+    """Return the error of a payload that `encode_error` made without an encoder."""
+    from resonate.payloads.rebuild_exceptions import error_of, is_error
+
+    content = decode(value)
+    return error_of(content) if is_error(content) else Exception(content)
 
 
 def decode_error(promise: PromiseView, encoder: Encoder[Any, str | None] | None = None) -> BaseException:

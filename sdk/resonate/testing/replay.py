@@ -22,7 +22,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from resonate.client.function import Function
-from resonate.engine.actions import Action, Create, ReadChildren, ReadPromise, RecordOutcome
+from resonate.engine.actions import Action, CancelCall, Create, ReadChildren, ReadPromise, RecordOutcome
 from resonate.engine.history import NOTHING
 from resonate.engine.interpreter import Execution
 from resonate.engine.model import Coroutine, Kind, Node, Work
@@ -319,6 +319,8 @@ class _Replay:
                 self._execution.loaded(action.work, self._children(action.work.node.id))
             case RecordOutcome():
                 self._keep(action)
+            case CancelCall():
+                pass  # what came of it is in the history
             case ReadPromise():
                 record = self._history[action.request.id]
                 self._execution.fetched(action.node, Response(promise=self._shown(record)))

@@ -435,6 +435,7 @@ class _Awaiter:
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
+        self.ask = stack.store.apply
 
     def settled(self, id: str, timeout: float | None) -> PromiseView | None:
         if timeout is None:

@@ -36,15 +36,17 @@ class Lease:
         ends_at: the instant (ms) at which it ends on this process's clock.
         sure_until: the last instant (ms) at which something may start without a request to the store.
         ended: whether this process holds the task at a newer version.
+        cancel: the reason of the execution's cancellation, if the store has told one.
     """
 
-    __slots__ = ("_changing", "_confirmed_at", "_reading", "ended", "ends_at", "id", "sure_until", "version")
+    __slots__ = ("_changing", "_confirmed_at", "_reading", "cancel", "ended", "ends_at", "id", "sure_until", "version")
 
     def __init__(self, id: str, version: int, asked_at: int, ttl_ms: int) -> None:
         self.id = id
         self.version = version
         self.ends_at = asked_at + ttl_ms
         self.ended = False
+        self.cancel: str | None = None
         self._confirmed_at = asked_at
         self._reading = threading.Lock()
         self._changing = threading.Lock()
@@ -101,4 +103,6 @@ class Lease:
             raise Lost
         if not response.ok:
             raise StoreError(response.error or f"the store answered {response.status}")
+        if response.task is not None:
+            self.cancel = response.task.cancel
         self.confirm(now)

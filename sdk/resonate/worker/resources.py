@@ -12,7 +12,7 @@ from resonate.engine.blocking import WORTH_SUSPENDING_MS
 from resonate.worker.async_functions import AsyncFunctions
 from resonate_store.interface import Store
 from resonate_store.model.clock import Clock
-from resonate_store.model.requests import Holder
+from resonate_store.model.execution_requests import Holder
 from resonate_store.server_clock import time_of
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, cast
 
 from msgspec import Struct
 
-from resonate.engine.actions import Action, Create, Finished, ReadChildren, ReadPromise, RecordOutcome, Run
+from resonate.engine.actions import Action, CancelCall, Create, Finished, ReadChildren, ReadPromise, RecordOutcome, Run
 from resonate.engine.interpreter import Execution
 from resonate.errors import refusal
 from resonate.payloads import codec
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 
+Requested = CancelCall | Create | RecordOutcome | ReadPromise | ReadChildren
+"""The actions that are requests to the store."""
 Status = Literal["completed", "suspended", "released", "lost", "halted"]
 
 MOST_UNAWAITED = 10
@@ -120,7 +122,7 @@ class TaskRun:
                     answer.exception()  # wait for it: a released task must not be written to
 
     def _to_the_end(self) -> Report:
-        execution, calls = self._execution, self._calls
+        execution, calls, lease = self._execution, self._calls, self._lease
         while True:
             actions = execution.advance(self._time.now())
             if execution.ready:
@@ -128,6 +130,8 @@ class TaskRun:
                 continue
             if self._on_their_way:
                 self._arrive()
+            elif (execution.canceled is not None or lease.cancel is not None) and self._interrupts(actions):
+                execution.interrupt(actions)
             elif actions:
                 self._perform(actions, execution.now if self._one_clock else None)
                 while not execution.ready and (actions := execution.actions()):
@@ -140,6 +144,13 @@ class TaskRun:
                 raise HandOver
             elif (report := self._wait()) is not None:
                 return report
+
+    def _interrupts(self, actions: list[Action]) -> bool:
+        """Return whether to tell the workflows now that the execution is cancelled (docs/rules.md X2)."""
+        execution = self._execution
+        if execution.canceled is None:
+            execution.note_cancellation(self._lease.cancel)
+        return execution.finished is None and not self._calls.running and execution.can_interrupt(actions)
 
     def _begin(self, creations: list[Create]) -> None:
         """Create what workflows have begun, so that they can continue."""
@@ -219,7 +230,7 @@ class TaskRun:
                     now = self._clock.now()  # the function before it may have run long
                 self._calls.start(action.work, now)
 
-    def _before(self, requests: Sequence[Create | RecordOutcome | ReadPromise | ReadChildren]) -> None:
+    def _before(self, requests: Sequence[Requested]) -> None:
         """Check the lease before calls are created: other workers must not run calls of a task that is lost."""
         if self._clock.now() > self._lease.sure_until and any(
             isinstance(action, Create) and TARGET in action.request.tags for action in requests
@@ -238,19 +249,19 @@ class TaskRun:
             self._lease.verify(self._store, self._clock.now(), consistent=True)
         self._execution.kept(action.node, response)
 
-    def _tell(
-        self, action: Create | RecordOutcome | ReadPromise | ReadChildren, answer: Response | Sequence[PromiseView]
-    ) -> None:
+    def _tell(self, action: Requested, answer: Response | Sequence[PromiseView]) -> None:
         if isinstance(action, RecordOutcome):
             self._kept(action, cast("Response", answer), 0)
         elif isinstance(action, Create):
             self._execution.created(action, cast("Response", answer))
+        elif isinstance(action, CancelCall):
+            self._execution.told(cast("Response", answer))
         elif isinstance(action, ReadPromise):
             self._execution.fetched(action.node, cast("Response", answer))
         else:
             self._execution.loaded(action.work, cast("Sequence[PromiseView]", answer))
 
-    def _request(self, action: Create | RecordOutcome | ReadPromise | ReadChildren) -> Response | Sequence[PromiseView]:
+    def _request(self, action: Requested) -> Response | Sequence[PromiseView]:
         if isinstance(action, ReadChildren):
             return self._store.children(action.work.node.id)
         return self._answer(action.request)
@@ -288,6 +299,8 @@ class TaskRun:
         if response.status != 300:
             self._unless_lost(response, "suspend")
         self._lease.confirm(asked_at)
+        if response.task is not None and response.task.cancel is not None:
+            self._execution.note_cancellation(response.task.cancel)
         for promise in response.preload:
             self._execution.settled(promise)
         if not response.preload:
@@ -327,15 +340,15 @@ class TaskRun:
 
     def _suspension(self, awaited: tuple[str, ...]) -> TaskSuspend | TaskSuspendRegistered:
         """Return the request that suspends the task: one write, if every callback is registered."""
-        id, version = self._task.id, self._task.version
+        id, version, seen = self._task.id, self._task.version, self._execution.canceled is not None
         promises = [self._registered[each] for each in awaited if each in self._registered]
         if len(promises) < len(awaited):
-            return TaskSuspend(id, version, awaited)
+            return TaskSuspend(id, version, awaited, seen)
         until = min((promise.timeout_at for promise in promises if ids.is_below(promise.id, id)), default=None)
         sleeps = all(promise.timer for promise in promises)
         nodes = self._execution.nodes
         pending = (each for each in self._registered.keys() - set(awaited) if each in nodes and not nodes[each].settled)
-        return TaskSuspendRegistered(id, version, until, sleeps, tuple(sorted(pending)[:MOST_UNAWAITED]))
+        return TaskSuspendRegistered(id, version, until, sleeps, tuple(sorted(pending)[:MOST_UNAWAITED]), seen)
 
     def _fulfill(self, finished: Finished) -> Report:
         task = self._task

@@ -172,7 +172,7 @@ class Worker:
         run = TaskRun(self.resources, lease, task, execution, deadline)
         try:
             children = self._store.children(task.id) if task.version > 1 else ()
-            execution.start(children, self.resources.time.now(), task.resumed_by)
+            execution.start(children, self.resources.time.now(), task.resumed_by, task.cancel)
             report = run.to_the_end()
             if report.status == "completed":
                 self.encoders.pop(task.id, None)

@@ -28,7 +28,7 @@ def _refuse_task(awaited: object) -> None:
         refuse_task(awaited)
 
 
-CommandKind = Literal["run", "rpc", "promise", "sleep"]
+CommandKind = Literal["run", "rpc", "promise", "sleep", "all", "all_settled", "any", "race", "cancel", "map"]
 """Kind of a command. A record stores it if its other tags do not show it."""
 
 
@@ -40,7 +40,10 @@ def sentence(kind: str, name: str, id: str | None = None) -> str:
         name: the function that it calls, if it calls one.
         id: its overridden id, if it has one.
     """
-    words = f"{kind} {name}" if kind in ("run", "rpc") else f"a {kind}"
+    if kind in ("run", "rpc"):
+        words = f"{kind} {name}"
+    else:
+        words = f"a {kind}" if kind in ("promise", "sleep") else f"ctx.{kind}"
     return words if id is None else f"{words} with the id {id}"
 
 
@@ -240,10 +243,10 @@ class PromiseCommand(External[Promise[T]]):
         self.data = data
 
 
-class Sleep(External[None]):
-    """Durable wait for a duration.
+class TimerCommand(External[T_co]):
+    """Creation of a timer promise, which resolves after a number of seconds.
 
-    Its promise is a timer. In a deployment `resonate_infra.effects.timers.Timers.arm` arms it once it is written.
+    In a deployment `resonate_infra.effects.timers.Timers.arm` arms it once it is written.
     """
 
     __slots__ = ("seconds",)
@@ -255,6 +258,31 @@ class Sleep(External[None]):
 
     def _those_that_count(self, opts: Options) -> Options:
         return UNSET.merge(id=opts.id)  # the other options have no effect on a timer
+
+
+class Sleep(TimerCommand[None]):
+    """Durable wait for a duration."""
+
+    __slots__ = ()
+
+
+class BeginSleep(TimerCommand[Promise[None]]):
+    """Timer that the workflow awaits later."""
+
+    __slots__ = ()
+    waits = False
+
+
+class Cancel(Command[None]):
+    """Cancellation of a promise that the workflow does not need any more."""
+
+    __slots__ = ("promise",)
+    kind = "cancel"
+    special = True
+
+    def __init__(self, promise: Promise[Any]) -> None:
+        super().__init__()
+        self.promise = promise
 
 
 class Composite(Command[T_co]):

@@ -28,10 +28,10 @@ from resonate_store.machine.effects import (
     effects,
     repeated,
 )
+from resonate_store.model.execution_requests import Holder
 from resonate_store.model.records import Entry, PromiseView, Record
 from resonate_store.model.requests import (
     FulfillAndTakeOver,
-    Holder,
     PromiseCreate,
     PromiseRecord,
     PromiseSettle,

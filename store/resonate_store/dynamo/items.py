@@ -15,6 +15,7 @@ from msgspec import MsgspecError, convert, structs, to_builtins
 from resonate_store.interface import DamagedRecord
 from resonate_store.model.ids import depth, origin, shard
 from resonate_store.model.records import (
+    Cancellation,
     Claim,
     Entry,
     Key,
@@ -132,6 +133,7 @@ INTEGER_MAP: Final = FieldType(MAP, _write_integers, _read_integers)
 """An empty map is stored, so that an update can add an entry."""
 VALUE: Final = _struct(Value)
 TASK: Final = _struct(TaskRecord)
+CANCELLATION: Final = _struct(Cancellation)
 VALUE_OR_CLAIM: Final = FieldType(MAP, VALUE.write, _value_of)
 
 _RECORD_FIELDS: Final = {
@@ -147,6 +149,7 @@ _RECORD_FIELDS: Final = {
     "callbacks": INTEGER_MAP,
     "listeners": INTEGER_MAP,
     "delivered": FLAG,
+    "cancel": CANCELLATION,
     "wake_at": INTEGER,
     "written_at": INTEGER,
     "rev": INTEGER,
@@ -284,7 +287,7 @@ def entry_of(item: AnyItem) -> Entry:
 
 def task_projection() -> dict[str, Any]:
     """Return the arguments of GetItem that read the task of a promise and no values."""
-    names = ("sk", "id", "state", "timeout_at", "created_at", "written_at", "task")
+    names = ("sk", "id", "state", "timeout_at", "created_at", "written_at", "task", "cancel")
     return {
         "ProjectionExpression": ", ".join(f"#{name}" for name in names),
         "ExpressionAttributeNames": {f"#{name}": name for name in names},

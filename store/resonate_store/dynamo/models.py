@@ -13,7 +13,16 @@ from pynamodb.attributes import Attribute, BooleanAttribute, TTLAttribute, Unico
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 from pynamodb.models import Model
 
-from resonate_store.dynamo.items import INTEGER, INTEGER_MAP, TASK, TEXT_MAP, VALUE, VALUE_OR_CLAIM, FieldType
+from resonate_store.dynamo.items import (
+    CANCELLATION,
+    INTEGER,
+    INTEGER_MAP,
+    TASK,
+    TEXT_MAP,
+    VALUE,
+    VALUE_OR_CLAIM,
+    FieldType,
+)
 
 
 class StoredAttribute(Attribute[Any]):
@@ -80,6 +89,7 @@ class PromiseModel(_TableModel):
     callbacks = StoredAttribute(INTEGER_MAP)
     listeners = StoredAttribute(INTEGER_MAP)
     delivered = BooleanAttribute()
+    cancel = StoredAttribute(CANCELLATION, null=True)
     wake_at = StoredAttribute(INTEGER, null=True)
     written_at = StoredAttribute(INTEGER)
     rev = StoredAttribute(INTEGER)

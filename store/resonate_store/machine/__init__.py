@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from resonate_store.machine import promises, schedules, tasks, wake
+from resonate_store.machine import cancellation, promises, schedules, suspensions, tasks, wake
 from resonate_store.machine.draft import Need, NeedChildren, NeedPage, NeedRecords, NeedSchedule, Outcome, Transition
 from resonate_store.machine.search import search
 from resonate_store.machine.validation import problem_with
+from resonate_store.model.execution_requests import PromiseCancel
 from resonate_store.model.records import Record
 from resonate_store.model.requests import (
     AwaitedCreate,
@@ -68,6 +69,7 @@ TRANSITION_OF: dict[type, Callable[[Any, int], Transition]] = {
     AwaitedCreate: promises.create_awaited,
     PromiseAwait: promises.await_one,
     PromiseSettle: promises.settle,
+    PromiseCancel: cancellation.cancel,
     SettleAndResume: tasks.settle_and_resume,
     PromiseRegisterCallback: promises.register_callback,
     PromiseRegisterListener: promises.register_listener,
@@ -81,9 +83,9 @@ TRANSITION_OF: dict[type, Callable[[Any, int], Transition]] = {
     TaskRelease: tasks.release,
     TaskFulfill: tasks.fulfill,
     FulfillAndTakeOver: tasks.fulfill,
-    TaskSuspend: tasks.suspend,
-    TaskRegister: tasks.register,
-    TaskSuspendRegistered: tasks.suspend_registered,
+    TaskSuspend: suspensions.suspend,
+    TaskRegister: suspensions.register,
+    TaskSuspendRegistered: suspensions.suspend_registered,
     TaskFence: tasks.fence,
     TaskExtend: tasks.extend,
     TaskVerify: tasks.verify,
@@ -129,7 +131,7 @@ def perform(request: Request, run: Callable[[Request], Response]) -> Response:
             response = run(TaskRegister(request.id, request.version, chunk))
             if not response.ok:
                 return response
-        return run(TaskSuspendRegistered(request.id, request.version))
+        return run(TaskSuspendRegistered(request.id, request.version, cancel_seen=request.cancel_seen))
     return run(request)
 
 

@@ -103,7 +103,7 @@ def settled(record: Record, state: PromiseState, value: Value, at: int) -> Recor
     task = record.task
     if task is not None:
         task = TaskRecord("fulfilled", task.version)
-    return replace(record, state=state, value=value, settled_at=at, task=task)
+    return replace(record, state=state, value=value, settled_at=at, task=task, cancel=None)
 
 
 def timeout_state(tags: dict[str, str]) -> PromiseState:

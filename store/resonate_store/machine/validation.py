@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 from resonate_store.model import addresses, cron, ids
+from resonate_store.model.execution_requests import PromiseCancel
 from resonate_store.model.records import END_OF_TIME, CatchUp, Overlap, Value
 from resonate_store.model.requests import (
     AwaitedCreate,
@@ -46,6 +47,8 @@ from resonate_store.model.tags import DELAY, LINEAGE, SCOPE, TARGET, TIMER
 
 MAX_LIMIT = 1000
 """The largest `limit` of one page of a search."""
+MAX_REASON = 1000
+"""The largest number of characters in the reason of a cancellation."""
 _SOME_INSTANT = 10**13 - 1
 """An instant (ms) with 13 digits, the length of all instants from now until the year 2286."""
 _INSTANT = re.compile(r"[0-9]{1,18}\Z")
@@ -98,6 +101,14 @@ def _dispatch(request: PromiseCreate) -> str | None:
 
 def _settlement(request: PromiseSettle) -> str | None:
     return ids.problem_with(request.id) or _state(request.state) or _value("value", request.value)
+
+
+def _cancellation(request: PromiseCancel) -> str | None:
+    if problem := ids.problem_with(request.id):
+        return problem
+    if len(request.reason) > MAX_REASON:
+        return f"the reason of a cancellation has at most {MAX_REASON} characters, not {len(request.reason)}"
+    return None if _encodable(request.reason) else "the reason of the cancellation is not valid Unicode text"
 
 
 class _Known:
@@ -290,6 +301,7 @@ _CHECKS: dict[type, Callable[[Any], str | None]] = {
     PromiseCreate: _creation,
     AwaitedCreate: _creation,
     PromiseSettle: _settlement,
+    PromiseCancel: _cancellation,
     SettleAndResume: _settlement,
     PromiseRecord: _recording,
     PromiseRegisterCallback: _callback,

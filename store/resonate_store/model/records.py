@@ -122,7 +122,7 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw
 
     `workers` is how many workers poll for a pending task now. Only a server that workers poll knows it, and only the
     response of `promise.get` has it. `resumed_by` lists the awaited promises that have resumed the task. Only the
-    worker that acquires the task gets it.
+    worker that acquires the task gets it. `cancel` is the reason of a cancellation of the execution (docs/rules.md X1).
     """
 
     id: str
@@ -137,6 +137,7 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw
     retry_at: int | None = None
     workers: int | None = None
     resumed_by: tuple[str, ...] = ()
+    cancel: str | None = None
 
 
 class Schedule(Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
@@ -190,6 +191,13 @@ class TaskRecord(Struct, frozen=True, gc=False, omit_defaults=True):
     unawaited: tuple[str, ...] = ()
 
 
+class Cancellation(Struct, frozen=True, gc=False, omit_defaults=True):
+    """Request to cancel an execution, made at the instant `at` (ms)."""
+
+    at: int
+    reason: str = ""
+
+
 class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     """A promise with its task, callbacks and listeners: one item of the store.
 
@@ -201,6 +209,7 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     - `listeners` maps an address to the instant of its registration.
     - `delivered` is true when all effects of the settlement have been carried out.
     - `wake_at` is the earliest instant at which anything may be due.
+    - `cancel` is the request to cancel the execution, until the promise settles (docs/rules.md X1).
     - `written_at` is the instant of the last write. `rev` increases by 1 with each write.
     """
 
@@ -219,6 +228,7 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     wake_at: int | None = None
     written_at: int = 0
     rev: int = 0
+    cancel: Cancellation | None = None
 
     @property
     def pending(self) -> bool:
@@ -288,6 +298,7 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
             error=self.task.error,
             halted_at=self.task.halted_at,
             retry_at=self.task.retry_at if self.task.state == "pending" and not self.task.offers else None,
+            cancel=None if self.cancel is None else self.cancel.reason,
         )
 
 

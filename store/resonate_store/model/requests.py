@@ -1,4 +1,5 @@
-"""Requests that a store answers, and the response to all of them. Those about schedules are in `schedule_requests`.
+"""Requests that a store answers, and the response to all of them. Those about schedules are in `schedule_requests`,
+and those about whole executions in `execution_requests`.
 
 The first group is the protocol's (docs/protocol.md 1.5). The envelopes of nested actions are not here; `protocol/wire`
 reads them. The second group is internal and does not travel: it records finished steps, fires timers and schedules, and
@@ -11,6 +12,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
+from resonate_store.model.execution_requests import Holder, PromiseCancel
 from resonate_store.model.records import (
     EMPTY,
     PromiseState,
@@ -176,17 +178,6 @@ class TaskFulfill(Struct, frozen=True, rename="camel"):
     settle: PromiseSettle
 
 
-class Holder(Struct, frozen=True):
-    """Process that can acquire the task of a caller at once.
-
-    `ttl` is the length of the lease (ms), and `targets` are the targets that the process serves.
-    """
-
-    pid: str
-    ttl: int
-    targets: tuple[str, ...]
-
-
 class FulfillAndTakeOver(TaskFulfill, frozen=True):
     """Internal request to fulfill a task, and then to acquire the task that waited for it (W20).
 
@@ -197,12 +188,17 @@ class FulfillAndTakeOver(TaskFulfill, frozen=True):
 
 
 class TaskSuspend(Struct, frozen=True, rename="camel"):
-    """Request to suspend an acquired task until one of the promises `awaited` settles."""
+    """Request to suspend an acquired task until one of the promises `awaited` settles.
+
+    `cancel_seen` is whether the worker knows that the execution is cancelled. If it is False and the execution is, the
+    request is refused with 300, and the response has the task. None is a worker that knows no cancellation (X3).
+    """
 
     kind: ClassVar = "task.suspend"
     id: str
     version: int
     awaited: tuple[str, ...]
+    cancel_seen: bool | None = None
 
 
 class TaskFence(Struct, frozen=True, rename="camel"):
@@ -298,7 +294,7 @@ class TaskSuspendRegistered(Struct, frozen=True):
 
     It is refused with 300 if a resume is buffered. `until` is the earliest deadline (ms) of the promises below the task
     that it awaits, or None. `sleeps` is whether all promises that it awaits are timers. `unawaited` are promises that
-    have a callback of the task and that it does not await.
+    have a callback of the task and that it does not await. `cancel_seen` is as in a `TaskSuspend`.
     """
 
     kind: ClassVar = "task.suspend"
@@ -307,6 +303,7 @@ class TaskSuspendRegistered(Struct, frozen=True):
     until: int | None = None
     sleeps: bool = False
     unawaited: tuple[str, ...] = ()
+    cancel_seen: bool | None = None
 
 
 class TaskExtend(Struct, frozen=True):
@@ -371,6 +368,7 @@ ProtocolRequest = (
     PromiseGet
     | PromiseCreate
     | PromiseSettle
+    | PromiseCancel
     | PromiseRegisterCallback
     | PromiseRegisterListener
     | PromiseSearch
@@ -424,6 +422,8 @@ class Response(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     - `promises`, `tasks` or `schedules` is the page of a search. All three are None for other requests.
     - `cursor` names the next page. It is None on the last page.
     - `awaited` is whether the callback of an `AwaitedCreate` or `PromiseAwait` is registered.
+    - `cancel` is whether a `PromiseCancel` is "accepted", or the execution is cancelled "already". It is None if the
+      promise has settled.
     """
 
     status: int = 200
@@ -438,6 +438,7 @@ class Response(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     schedules: tuple[Schedule, ...] | None = None
     cursor: str | None = None
     awaited: bool = False
+    cancel: str | None = None
 
     @property
     def ok(self) -> bool:

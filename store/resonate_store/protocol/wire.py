@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
+from resonate_store.model.execution_requests import PromiseCancel
 from resonate_store.model.records import END_OF_TIME, PromiseView, Schedule, Task
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -59,7 +60,7 @@ TIME = "resonate:time"
 
 KINDS = "resonate:kinds"
 """The key of the kinds in the head of a response that the server knows and the official protocol lacks."""
-OWN_KINDS = ("task.record",)
+OWN_KINDS = ("task.record", "promise.cancel")
 """The kinds that a server advertises. A client does not send them to a server that does not (docs/decisions/0075)."""
 
 NEVER = 2**63 - 1
@@ -109,6 +110,7 @@ class TaskSuspendData(Struct):
     id: str
     version: int
     actions: list[Action[PromiseRegisterCallback]]
+    cancelSeen: bool | None = None
 
 
 class TaskFenceData(Struct):
@@ -130,6 +132,7 @@ DATA: dict[str, type] = {
             PromiseGet,
             PromiseCreate,
             PromiseSettle,
+            PromiseCancel,
             PromiseRegisterCallback,
             PromiseRegisterListener,
             PromiseSearch,
@@ -185,7 +188,7 @@ def decode_request(kind: str, data: Any) -> ProtocolRequest:
         case TaskFulfillData():
             return TaskFulfill(read.id, read.version, read.action.data)
         case TaskSuspendData():
-            return TaskSuspend(read.id, read.version, tuple(_awaited(read)))
+            return TaskSuspend(read.id, read.version, tuple(_awaited(read)), read.cancelSeen)
         case TaskFenceData():
             return TaskFence(read.id, read.version, _fenced(read.action))
         case TaskRecordData():
@@ -240,6 +243,7 @@ def encode_request(request: ProtocolRequest) -> tuple[str, Any]:
                 "id": request.id,
                 "version": request.version,
                 "actions": [_action(callback) for callback in callbacks],
+                **({} if request.cancel_seen is None else {"cancelSeen": request.cancel_seen}),
             }
         case TaskFence():
             return request.kind, {"id": request.id, "version": request.version, "action": _action(request.action)}
@@ -280,7 +284,8 @@ def encode_response(request: ProtocolRequest, response: Response, corr_id: str =
         case TaskCreate() | TaskAcquire():
             return {"task": response.task, "promise": response.promise, "preload": response.preload}
         case TaskSuspend() if response.status == 300:
-            return {"preload": response.preload}
+            redirect = {"preload": response.preload}
+            return redirect if response.task is None else {**redirect, "task": response.task}
         case PromiseSearch():
             return _page("promises", response.promises, response.cursor)
         case TaskSearch():
@@ -288,7 +293,12 @@ def encode_response(request: ProtocolRequest, response: Response, corr_id: str =
         case ScheduleSearch():
             return _page("schedules", response.schedules, response.cursor)
         case _:
-            shown = {"promise": response.promise, "task": response.task, "schedule": response.schedule}
+            shown: dict[str, Any] = {
+                "promise": response.promise,
+                "task": response.task,
+                "schedule": response.schedule,
+                "cancel": response.cancel,
+            }
             return {name: record for name, record in shown.items() if record is not None}
 
 
@@ -323,6 +333,7 @@ class ResponseData(Struct):
     tasks: tuple[Task, ...] | None = None
     schedules: tuple[Schedule, ...] | None = None
     cursor: str | None = None
+    cancel: str | None = None
     action: InnerResponse | None = None
 
 
@@ -330,6 +341,7 @@ HELD: dict[str, tuple[str, ...]] = {
     PromiseGet.kind: ("promise",),
     PromiseCreate.kind: ("promise",),
     PromiseSettle.kind: ("promise",),
+    PromiseCancel.kind: ("promise",),
     PromiseRegisterCallback.kind: ("promise",),
     PromiseRegisterListener.kind: ("promise",),
     PromiseSearch.kind: ("promises",),
@@ -381,6 +393,7 @@ def decode_response(request: ProtocolRequest, status: int, data: Any) -> Respons
         tasks=read.tasks,
         schedules=read.schedules,
         cursor=read.cursor,
+        cancel=read.cancel,
     )
 
 

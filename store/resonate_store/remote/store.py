@@ -49,7 +49,7 @@ from resonate_store.model.requests import (
 from resonate_store.model.schedule_requests import ScheduleDelete
 from resonate_store.model.servers import ServerSettings
 from resonate_store.model.tags import ELAPSED, PARENT, TARGET
-from resonate_store.protocol.wire import WireError, decode_response, encode_request
+from resonate_store.protocol.wire import OWN_KINDS, WireError, decode_response, encode_request
 from resonate_store.remote.http import Answer, Calls, Post
 from resonate_store.remote.post import HttpPost
 from resonate_store.remote.settings import server_of
@@ -250,7 +250,7 @@ class HttpStore(Store):
         if response.task is None:
             return response
         if (response.task.state, response.task.version) == ("acquired", request.version):
-            return Response()
+            return response
         self._held.drop(request.id, request.version)
         return Response(status=409, error="Task is not acquired at this version")
 
@@ -277,6 +277,11 @@ class HttpStore(Store):
         self._require_open()
         kind, data = encode_request(request)
         answer = self._calls.call(kind, data, self._timeout_s)
+        if answer.status >= 400 and kind in OWN_KINDS and kind not in answer.kinds:
+            reason = (
+                f"the server at {self.server.url} does not know {kind}: it is not a Resonate Serverless of this version"
+            )
+            return Response(status=400, error=reason)
         response = self._decoded(request, answer)
         if answer.doubtful and response.status in (404, 409):
             response = self._reconsider(request, response)

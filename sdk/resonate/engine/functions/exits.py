@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from types import CodeType
 from typing import Any, cast
 
-from resonate.errors import ApplicationError
+from resonate.errors import ApplicationError, is_cancellation
 
 
 class EndOfProcess(BaseException):
@@ -30,7 +30,7 @@ def is_outcome_of_test(error: BaseException) -> bool:
     return isinstance(kind, type) and isinstance(error, kind)
 
 
-def failure_of(error: BaseException, name: str) -> Exception | None:
+def failure_of(error: BaseException, name: str) -> BaseException | None:
     """Return the failure of the function that raised `error`, or None if `error` must end the process or the test.
 
     Args:
@@ -45,6 +45,8 @@ def failure_of(error: BaseException, name: str) -> Exception | None:
         return error
     if isinstance(error, EndOfProcess):
         return None
+    if is_cancellation(error):
+        return error
     import asyncio  # here, because most workers do not need it
 
     if isinstance(error, asyncio.CancelledError):

@@ -16,10 +16,10 @@ from resonate_store.delivery.writer import Delivery
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreError
 from resonate_store.model.clock import ManualClock
+from resonate_store.model.execution_requests import Holder
 from resonate_store.model.requests import (
     AwaitedCreate,
     FulfillAndTakeOver,
-    Holder,
     PromiseAwait,
     PromiseCreate,
     PromiseRegisterListener,

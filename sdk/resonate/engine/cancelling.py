@@ -1,0 +1,193 @@
+"""Cancellation: of the execution, and of what a workflow does not need any more (docs/rules.md X1 to X5).
+
+The innermost workflows that wait get `Canceled` at what they await, and may run steps that undo others. All that they
+wait for is cancelled first, and then awaited: so nothing of it happens after its compensation. The record
+`{root}.0~cancel` has each workflow and the place at which it is interrupted. A replay interrupts it at the same place.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, cast
+
+from resonate.engine.actions import Action, CancelCall, Create, RecordOutcome, Run
+from resonate.engine.issuing import Issuing
+from resonate.engine.model import NOTHING_YET, Coroutine, Gathering, Kind, Node
+from resonate.errors import ResonateCanceledError
+from resonate.payloads import codec
+from resonate.workflow.commands import Command, Promise
+from resonate_store.model.execution_requests import PromiseCancel
+from resonate_store.model.records import EMPTY, PromiseView
+from resonate_store.model.requests import PromiseRecord, PromiseSettle
+from resonate_store.model.tags import KIND
+
+Place = tuple[int, str]
+"""Where a workflow is interrupted: how many commands it has issued, and the id of what it awaits."""
+
+
+class Cancelling(Issuing):
+    """Cancellation in one execution; the base of `Execution`.
+
+    Attributes:
+        ready: the workflows that can continue.
+        canceled: the reason, once the execution is cancelled; else None.
+    """
+
+    ready: deque[Coroutine]
+    canceled: str | None = None
+    _unfinished: dict[Coroutine, None]
+    _places: dict[str, Place] | None = None
+    """The places at which workflows are still to be interrupted; None before the cancellation is delivered."""
+    _held_back: Sequence[Action] = ()
+
+    @abstractmethod
+    def close(self) -> list[str]:
+        """Close the workflows that have not finished."""
+
+    def note_cancellation(self, reason: str | None) -> None:
+        """Note that the execution is cancelled, and where an earlier invocation has interrupted its workflows."""
+        self.canceled = reason
+        known = self.records.by_id.get(self._id_of_delivery)
+        if known is not None and self._places is None:
+            self._places = _places_in(known)
+
+    @property
+    def _id_of_delivery(self) -> str:
+        return f"{self.root.node.id}.0~cancel"
+
+    def can_interrupt(self, actions: Sequence[Action]) -> bool:
+        """Return whether to deliver the cancellation now: all that is left to do is to wait, or to begin steps."""
+        return self.canceled is not None and self._places is None and all(map(self._is_beginning, actions))
+
+    def _is_beginning(self, action: Action) -> bool:
+        if isinstance(action, Run):
+            work = action.work
+            return work is not self.root and (work.kind is Kind.STEP or not work.begun)
+        return isinstance(action, Create) and action.node.work is not None
+
+    def interrupt(self, actions: Sequence[Action]) -> None:
+        """Record where the workflows that wait are interrupted. `actions`, which are not carried out yet, follow."""
+        places = [
+            [coroutine.work.node.id, coroutine.work.context.count, node.id]
+            for coroutine, node in self._blocked.items()
+            if coroutine.ended is None and not self._runs_below(node)
+        ]
+        self._held_back = actions
+        node = Node(self._id_of_delivery, self.root.node.timeout_at, "cancel")
+        node.gathering = Gathering("cancel", (), [], node)
+        value = codec.encode(places, "the places")
+        tags = {**self.root.lineage.tags, KIND: "cancel"}
+        request = PromiseRecord(node.id, node.timeout_at, self.now, "resolved", value, tags=tags)
+        self._actions = [RecordOutcome(node, request)]
+
+    def _runs_below(self, node: Node) -> bool:
+        """Return whether a promise is that of a nested workflow, which gets the error itself."""
+        return not node.external and any(coroutine.work.node is node for coroutine in self._unfinished)
+
+    def _delivered(self, record: PromiseView) -> None:
+        """Interrupt the workflows that wait now."""
+        self._places = _places_in(record)
+        self._actions.extend(self._held_back)
+        self._held_back = ()
+        for coroutine, node in list(self._blocked.items()):
+            if self._is_interrupted(coroutine, node.id):
+                self._end_wait(coroutine, node)
+            elif coroutine.ended is not None:
+                self._end_attached(coroutine)
+
+    def _is_interrupted(self, coroutine: Coroutine, awaited: str) -> bool:
+        """Return whether a workflow is interrupted at this await, and note that it was."""
+        id = coroutine.work.node.id
+        if self._places is None or self._places.get(id) != (coroutine.work.context.count, awaited):
+            return False
+        del self._places[id]
+        return True
+
+    def _end_wait(self, coroutine: Coroutine, node: Node) -> None:
+        """Cancel what a workflow waits for. It gets `Canceled` when that has ended."""
+        coroutine.interrupted = True
+        self._end_attached(coroutine)
+        for each in (node,) if node.gathering is None else node.gathering.unsettled():
+            if not self._runs_below(each):
+                self._cancel(each)
+
+    def _end_attached(self, coroutine: Coroutine) -> None:
+        for each in coroutine.attached:
+            if each.external:
+                self._cancel(each)
+
+    def _interrupted_at(self, coroutine: Coroutine, yielded: Any, node: Node | None) -> bool:
+        """Interrupt a workflow that repeats its history at the place where an earlier invocation did."""
+        if node is not None:
+            awaited = node.id
+        elif isinstance(yielded, Command):
+            if not cast("Command[Any]", yielded).waits:
+                return False
+            awaited = f"{coroutine.work.node.id}.{coroutine.work.context.count}"
+        else:
+            assert isinstance(yielded, Promise)
+            awaited = cast("Promise[Any]", yielded).id
+        if not self._is_interrupted(coroutine, awaited):
+            return False
+        if node is not None and not node.settled:
+            self._end_wait(coroutine, node)
+        if node is None or node.settled:
+            coroutine.inbox, coroutine.interrupted = (None, self._error()), False
+        return True
+
+    def _error(self) -> BaseException:
+        from resonate.errors.canceled import Canceled
+
+        return Canceled(self.canceled or "")
+
+    # Cancellation of what a workflow does not need any more
+
+    def _cancel(self, node: Node) -> None:
+        if node.settled:
+            return
+        if not node.external:
+            self._cancel_here(node)
+        elif node.kind == "rpc":
+            self._actions.append(CancelCall(node, PromiseCancel(node.id, self.canceled or "")))
+        else:
+            self._actions.append(RecordOutcome(node, PromiseSettle(node.id, "rejected_canceled")))
+
+    def _cancel_here(self, node: Node) -> None:
+        """Cancel a local call: it begins no further step, and what it waits for is cancelled too."""
+        work = node.work
+        if work is None or work.canceled:
+            return
+        below = [coroutine for coroutine in self._unfinished if is_within(coroutine.work.node.id, node.id)]
+        self._drop_below(node.id, self.nodes.values())
+        for coroutine in below:
+            awaited = self._abandon(coroutine)
+            for each in (*coroutine.attached, *awaited):
+                if each.external:
+                    self._cancel(each)
+        self._conclude(work, "rejected_canceled", EMPTY, None, ResonateCanceledError(node.id))
+
+    def _abandon(self, coroutine: Coroutine) -> Sequence[Node]:
+        """Close a workflow that does not count any more, and return what it waited for."""
+        awaited = self._blocked.pop(coroutine, None)
+        if awaited is not None:
+            awaited.waiters.remove(coroutine)
+        self._unfinished.pop(coroutine, None)
+        self._beginning.pop(coroutine, None)
+        if coroutine in self.ready:
+            self.ready.remove(coroutine)
+        coroutine.ended = NOTHING_YET
+        coroutine.close()
+        if awaited is None:
+            return ()
+        return (awaited,) if awaited.gathering is None else awaited.gathering.unsettled()
+
+
+def is_within(id: str, top: str) -> bool:
+    """Return whether a promise is `top` or below it."""
+    return id == top or id.startswith(f"{top}.")
+
+
+def _places_in(record: PromiseView) -> dict[str, Place]:
+    return {id: (count, awaited) for id, count, awaited in codec.decode(record.value)}

@@ -1,0 +1,31 @@
+"""Requests about an execution as a whole, which are additions to the official protocol, and who may hold its task."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from msgspec import Struct
+
+
+class PromiseCancel(Struct, frozen=True, rename="camel"):
+    """Request to cancel an execution. An addition to the official protocol (docs/rules.md X1).
+
+    `reason` is shown to the workflow and to people. With `force` the promise is settled at once, and the
+    workflow is not told.
+    """
+
+    kind: ClassVar = "promise.cancel"
+    id: str
+    reason: str = ""
+    force: bool = False
+
+
+class Holder(Struct, frozen=True):
+    """Process that can acquire the task of a caller at once.
+
+    `ttl` is the length of the lease (ms), and `targets` are the targets that the process serves.
+    """
+
+    pid: str
+    ttl: int
+    targets: tuple[str, ...]

@@ -1,0 +1,253 @@
+"""Cancellation of executions: who is told, in which order, and how it ends."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from resonate import Context
+from resonate.errors import ResonateCanceledError
+from resonate.errors.canceled import Canceled
+from resonate_store.model.execution_requests import PromiseCancel
+from tests.support.driver import Driver, Flow
+from tests.support.steps import Diary
+from tests.support.ways import always_three_ways, three_ways
+
+
+def cancel(driver: Driver, id: str, reason: str = "", *, force: bool = False) -> str | None:
+    """Cancel an execution; return whether that was accepted, or None if it has ended."""
+    return driver.store.apply(PromiseCancel(id, reason, force)).cancel
+
+
+def ends_canceled(driver: Driver, id: str) -> None:
+    with pytest.raises(ResonateCanceledError, match=id):
+        driver.finish(id)
+
+
+@always_three_ways
+def test_cancelled_workflow_compensates_and_ends(driver: Driver, diary: Diary) -> None:
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(diary.step("book"))
+        try:
+            yield ctx.sleep(5_000)
+            yield ctx.run(diary.step("never"))
+        except Exception:
+            yield ctx.run(diary.step("wrong"))
+        except Canceled as canceled:
+            yield ctx.run(diary.step(f"undo: {canceled.reason}"))
+            yield ctx.sleep(30)
+            yield ctx.run(diary.step("undone"))
+            raise
+        finally:
+            yield ctx.run(diary.step("close"))
+
+    driver.start("w", workflow)
+    assert cancel(driver, "w", "changed my mind") == "accepted"
+    assert cancel(driver, "w") == "already"
+    assert driver.task("w").cancel == "changed my mind"
+    ends_canceled(driver, "w")
+
+    assert diary == ["book", "undo: changed my mind", "undone", "close"]
+    assert driver.record("w").state == driver.record("w.2").state == "rejected_canceled"
+    assert driver.promise("w").settled_at - driver.record("w").created_at < 200_000
+    assert cancel(driver, "w") is None
+
+
+@three_ways
+def test_async_workflow_gets_the_error_at_its_await(driver: Driver, diary: Diary) -> None:
+    async def workflow(ctx: Context) -> Any:
+        approval = await ctx.promise()
+        try:
+            await approval
+        except Canceled:
+            await ctx.run(diary.step("undo"))
+            raise
+
+    driver.start("w", workflow)
+    cancel(driver, "w")
+    ends_canceled(driver, "w")
+
+    assert diary == ["undo"]
+    assert driver.record("w.1").state == "rejected_canceled"
+
+
+@always_three_ways
+def test_children_end_before_their_parent_compensates(driver: Driver, diary: Diary) -> None:
+    def child(ctx: Context) -> Flow:
+        try:
+            yield ctx.sleep(5_000)
+        finally:
+            yield ctx.sleep(10)
+            yield ctx.run(diary.step("child"))
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.begin_rpc(child)
+        other = yield ctx.begin_rpc(child)
+        yield ctx.detached(independent)
+        try:
+            yield other
+        except Canceled:
+            yield ctx.run(diary.step("parent"))
+            raise
+
+    def independent(ctx: Context) -> Flow:
+        yield ctx.sleep(60)
+        return "went on"
+
+    driver.register(child)
+    driver.register(independent)
+    driver.start("w", workflow)
+    cancel(driver, "w")
+    ends_canceled(driver, "w")
+
+    assert sorted(diary) == ["child", "child", "parent"]
+    assert diary.index("parent") > 0
+    assert [driver.record(f"w.{n}").state for n in (1, 2)] == ["rejected_canceled"] * 2
+    assert driver.finish("w.3") == "went on"
+
+
+@always_three_ways
+def test_nested_workflow_is_interrupted_and_its_caller_gets_the_outcome(driver: Driver, diary: Diary) -> None:
+    def swallows(ctx: Context) -> Flow:
+        try:
+            yield ctx.sleep(5_000)
+        except Canceled:
+            return "saved"
+
+    def passes_on(ctx: Context) -> Flow:
+        yield ctx.sleep(5_000)
+
+    def workflow(ctx: Context) -> Flow:
+        one = yield ctx.begin_run(swallows)
+        two = yield ctx.begin_run(passes_on)
+        saved = yield one
+        try:
+            yield two
+        except Canceled:
+            yield ctx.run(diary.step(saved))
+            yield ctx.sleep(30)
+            raise
+
+    driver.start("w", workflow)
+    cancel(driver, "w")
+    ends_canceled(driver, "w")
+
+    assert diary == ["saved"]
+    assert [driver.record(f"w.{n}").state for n in (1, 2)] == ["resolved", "rejected_canceled"]
+
+
+@three_ways
+def test_wait_for_several_is_interrupted_when_its_calls_have_ended(driver: Driver, diary: Diary) -> None:
+    def child(ctx: Context) -> Flow:
+        try:
+            yield ctx.sleep(5_000)
+        finally:
+            yield ctx.run(diary.step("child"))
+
+    def workflow(ctx: Context) -> Flow:
+        try:
+            yield ctx.any(ctx.rpc(child), ctx.sleep(5_000), ctx.promise())
+        finally:
+            yield ctx.run(diary.step("parent"))
+
+    driver.register(child)
+    driver.start("w", workflow)
+    cancel(driver, "w")
+    ends_canceled(driver, "w")
+
+    assert diary == ["child", "parent"]
+
+
+@three_ways
+def test_map_is_cancelled_with_its_items(driver: Driver, diary: Diary) -> None:
+    def item(ctx: Context, n: int) -> Flow:
+        yield ctx.sleep(5_000)
+        yield ctx.run(diary.step(n))
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.map(item, range(5), max_concurrency=2, remote=True)
+
+    driver.register(item)
+    driver.start("w", workflow)
+    cancel(driver, "w")
+    ends_canceled(driver, "w")
+
+    assert diary == []
+    assert {each.id for each in driver.records() if each.pending} == set()
+
+
+@three_ways
+def test_swallowed_cancellation_is_shown_and_can_be_forced(driver: Driver) -> None:
+    def workflow(ctx: Context) -> Flow:
+        while True:
+            with suppress(Canceled):
+                yield ctx.sleep(500)
+
+    driver.start("w", workflow)
+    cancel(driver, "w", "stop")
+    driver.work()
+
+    assert driver.task("w").cancel == "stop"
+    assert driver.promise("w").pending
+    assert cancel(driver, "w", force=True) == "accepted"
+    ends_canceled(driver, "w")
+
+
+@three_ways
+def test_execution_that_has_not_begun_is_settled_at_once(driver: Driver, diary: Diary) -> None:
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(diary.step("never"))
+
+    driver.begin("w", workflow)
+    assert cancel(driver, "w") == "accepted"
+    driver.work()
+
+    assert driver.promise("w").state == "rejected_canceled"
+    assert diary == []
+
+
+def test_outcome_wins_over_a_late_cancellation(driver: Driver) -> None:
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(lambda _: cancel(driver, "w"))
+        return "done"
+
+    assert driver.run("w", workflow) == "done"
+
+
+def test_paused_step_is_not_tried_again(driver: Driver, diary: Diary) -> None:
+    def fails(_: Context) -> None:
+        diary.append("try")
+        raise ValueError("no")
+
+    def workflow(ctx: Context) -> Flow:
+        try:
+            yield ctx.run(fails)
+        except Canceled:
+            yield ctx.run(diary.step("undo"))
+            raise
+
+    driver.start("w", workflow)
+    tries = len(diary)
+    cancel(driver, "w")
+    ends_canceled(driver, "w")
+
+    assert diary == ["try"] * tries + ["undo"]
+
+
+def test_step_that_has_not_begun_is_left_out(driver: Driver, diary: Diary) -> None:
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(diary.step("first"))
+        yield ctx.sleep(50)
+        try:
+            yield ctx.run(diary.step("second"))
+        finally:
+            yield ctx.run(diary.step("undo"))
+
+    driver.start("w", workflow)
+    driver.pass_time(50)
+    cancel(driver, "w")
+    ends_canceled(driver, "w")
+
+    assert diary == ["first", "undo"]
