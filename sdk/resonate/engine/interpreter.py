@@ -158,6 +158,8 @@ class Execution(Cancelling):
         elif node.kind and node.link is None and not may_belong(response.promise, node.id.rpartition(".")[0]):
             error = belongs_elsewhere(node.id)
         elif created_alike(response.promise, node.key):
+            if response.promise.tags is not creation.request.tags:
+                self._require_same(node, response.promise)
             self._exists(node, response.promise)
             return
         else:

@@ -14,9 +14,9 @@ from resonate.engine.actions import ReadPromise, RecordOutcome
 from resonate.engine.attempts import Attempts
 from resonate.engine.blocking import outstanding_below
 from resonate.engine.conventions import linked
-from resonate.engine.history import may_belong, outcome_of
+from resonate.engine.history import Issued, may_belong, outcome_of
 from resonate.engine.model import Coroutine, Gathering, Node, Work, close_workflow
-from resonate.errors import refusal
+from resonate.errors import NonDeterminismError, refusal
 from resonate.idempotency import belongs_elsewhere
 from resonate.payloads import codec
 from resonate.workflow.registry import Registry
@@ -97,11 +97,27 @@ class Nodes(Attempts):
         elif (
             work is None or promise.tags is work.tags or node.link is not None or may_belong(promise, work.tags[PARENT])
         ):
+            if work is not None and promise.tags is not work.tags:
+                self._require_same(node, promise)
             self._adopt(node, promise)
             if work is not None and not work.concurrent and node.link is None:
                 self.nodes.pop(node.id, None)
         else:
             self._refuse(node, belongs_elsewhere(node.id))
+
+    @staticmethod
+    def _require_same(node: Node, promise: PromiseView) -> None:
+        """Compare a stored promise with the command that adopts it.
+
+        Another worker has stored it under this id, perhaps with other code. A task that is still held is then halted.
+
+        Raises:
+            NonDeterminismError: it is that of another function, or of another kind of command.
+        """
+        if node.link is None and node.kind:
+            recorded, issued = Issued.of(promise), Issued.at(node)
+            if recorded != issued:
+                raise NonDeterminismError(node.id, str(recorded), str(issued))
 
     def fetched(self, node: Node, response: Response) -> None:
         """Handle a settled promise with its value, which is too large to be read with other promises."""

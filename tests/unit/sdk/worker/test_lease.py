@@ -21,11 +21,11 @@ from resonate_store.model.requests import (
     TaskHalt,
     TaskRelease,
 )
-from resonate_store.model.tags import SCOPE
+from resonate_store.model.tags import FUNC, PARENT, SCOPE
 from resonate_store.remote.store import HttpStore
 from tests.support.driver import TTL, Driver, Drivers, Flow
 from tests.support.present import present
-from tests.support.steps import SEQUENCES, begun, sequence
+from tests.support.steps import SEQUENCES, begun, double, sequence
 from tests.support.ways import always_three_ways
 from tests.support.wire import URL, Line
 
@@ -79,7 +79,8 @@ def test_outcome_of_another_worker_makes_both_verify_their_task(driver: Driver, 
         ran.append(ctx.id)
         if ctx.id == "w.2":
             now = driver.clock.now()
-            another = PromiseRecord("w.2", now + 1_000, now - 1, "resolved", tags={SCOPE: "local"})
+            tags = {SCOPE: "local", FUNC: "step"}
+            another = PromiseRecord("w.2", now + 1_000, now - 1, "resolved", tags=tags)
             assert driver.store.apply(another).ok
             if holder == "another":
                 assert driver.store.apply(TaskRelease("w", 1, handover=True)).ok
@@ -99,6 +100,33 @@ def test_outcome_of_another_worker_makes_both_verify_their_task(driver: Driver, 
     else:
         assert report.status == "lost"
         assert ran == ["w.1", "w.2"]
+
+
+@pytest.mark.parametrize("holder", ["us", "another"])
+@pytest.mark.parametrize("kind", ["run", "rpc", "promise"])
+def test_record_of_another_command_is_not_adopted(driver: Driver, holder: str, kind: str) -> None:
+    """A worker with other code has stored it. The worker that holds the task is halted, and the other one ends."""
+    commands: dict[str, Callable[[Context], Any]] = {
+        "run": lambda ctx: ctx.run(double, 1),
+        "rpc": lambda ctx: ctx.rpc("double", 1),
+        "promise": lambda ctx: ctx.promise(),
+    }
+
+    def workflow(ctx: Context) -> Flow:
+        now = driver.clock.now()
+        tags = {SCOPE: "local", FUNC: "other", PARENT: "w"}
+        assert driver.store.apply(PromiseRecord("w.1", now + 1_000, now - 1, "resolved", tags=tags)).ok
+        if holder == "another":
+            assert driver.store.apply(TaskRelease("w", 1, handover=True)).ok
+            assert driver.store.apply(TaskAcquire("w", 1, "another", TTL)).ok
+        return (yield commands[kind](ctx))
+
+    driver.begin("w", workflow)
+    report = driver.invoke()
+
+    assert report.status == ("halted" if holder == "us" else "lost")
+    if holder == "us":
+        assert "other" in (report.error or "")
 
 
 def test_fenced_record_of_a_remote_store_confirms_the_lease(driver: Driver) -> None:
