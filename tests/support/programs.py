@@ -14,6 +14,7 @@ import asyncio
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from typing import Any
 
 from hypothesis import strategies as st
@@ -23,7 +24,7 @@ from resonate.errors import ResonateError
 from resonate.payloads import codec
 from resonate.retry_policies import Constant, Never, RetryPolicy
 from resonate_store.model.records import Record, SettledState, Value
-from resonate_store.model.tags import DELAY, LINK, SCOPE, TARGET, TIMER
+from resonate_store.model.tags import DELAY, FUNC, KIND, LINK, SCOPE, TARGET, TIMER
 
 Op = dict[str, Any]
 Program = list[Op]
@@ -72,6 +73,28 @@ _LEAF = st.one_of(
     st.fixed_dictionaries({"do": st.just("await"), "which": st.integers(0, 3)}),
     st.fixed_dictionaries({"do": st.just("await all"), "backwards": st.booleans()}),
     st.fixed_dictionaries({"do": st.just("raise")}),
+    st.fixed_dictionaries(
+        {
+            "do": st.just("gather"),
+            "how": st.sampled_from(["all", "all_settled", "any", "race"]),
+            "members": st.lists(
+                st.sampled_from(["step", "failing step", "remote step", "sleep"]), min_size=1, max_size=3
+            ),
+        },
+        optional={"named": st.just(True), "never": st.just(True)},
+    ),
+    st.fixed_dictionaries(
+        {
+            "do": st.just("map"),
+            "items": st.lists(st.integers(0, 2), max_size=5),
+            "limit": st.integers(1, 3),
+            "remote": st.booleans(),
+        },
+        optional={"stops": st.just(True)},
+    ),
+    st.fixed_dictionaries(
+        {"do": st.just("wait"), "which": st.integers(0, 3), "seconds": st.sampled_from([0, 5, 1000])}
+    ),
 )
 
 
@@ -234,6 +257,23 @@ def _operation(ctx: Context, op: Op, progress: _Progress) -> Flow:
         case "await":
             if progress.started:
                 progress.got.append((yield progress.started[op["which"] % len(progress.started)]))
+        case "gather":
+            progress.got.append((yield from _gathered(ctx, op)))
+        case "map":
+            policy = Constant(10, max_retries=1) if not op["remote"] else None
+            tolerated = 0 if "stops" in op else None
+            items = ctx.map(
+                step, op["items"], max_concurrency=op["limit"], tolerated_failures=tolerated, remote=op["remote"]
+            )
+            result = yield items.options(retry_policy=policy)
+            # How many were begun before the first failure was known depends on how long each has taken.
+            progress.got.append("stopped" if "stops" in op and result.failures else result.values)
+        case "wait":
+            if progress.started:
+                promise = progress.started[op["which"] % len(progress.started)]
+                with suppress(TimeoutError, ValueError, LookupError, ResonateError):
+                    yield ctx.wait(promise, timeout=op["seconds"])
+                progress.got.append("waited")
         case "await all":
             for promise in reversed(progress.started) if op["backwards"] else list(progress.started):
                 progress.got.append((yield promise))
@@ -244,6 +284,31 @@ def _operation(ctx: Context, op: Op, progress: _Progress) -> Flow:
                 progress.got.append(answer.id)
             else:
                 progress.got.append(answer)
+
+
+def _gathered(ctx: Context, op: Op) -> Flow:
+    """Wait for several at once; return what does not depend on which of them was first."""
+    begin: dict[str, Callable[[], Any]] = {
+        "step": lambda: ctx.run(step, 0),
+        "failing step": lambda: ctx.run(step, 99).options(retry_policy=Never()),
+        "remote step": lambda: ctx.rpc("step", 1),
+        "sleep": lambda: ctx.sleep(5),
+    }
+    members = [begin[kind]() for kind in op["members"]]
+    never = "never" in op and op["how"] in ("any", "race") and set(op["members"]) != {"failing step"}
+    if never:
+        members.append(ctx.promise(data={}))
+    named = {f"n{number}": member for number, member in enumerate(members)}
+    wait = getattr(ctx, op["how"])
+    try:
+        found = yield wait(**named, cancel_losers=never) if "named" in op else wait(members, cancel_losers=never)
+    except ExceptionGroup:
+        return "none"
+    except ValueError:
+        return op["how"]
+    if op["how"] == "all_settled":
+        return [str(each.error or each.value) for each in (found.values() if "named" in op else found)]
+    return found if op["how"] == "all" else op["how"]
 
 
 def _own_id(ctx: Context, op: Op, progress: _Progress) -> str | None:
@@ -339,11 +404,15 @@ def shape(records: Iterable[Record]) -> dict[str, tuple[str, str]]:
     promise leaves a link to it depends on whether somebody who is not replayed any more has named it, too.
     """
     known = {record.id: record for record in records}
+    stopped_maps = [id for id, record in known.items() if record.tags.get(FUNC) == "map"]
     overdue = tuple(f"{id}." for id, record in known.items() if OVERDUE in record.tags)
     return {
         id: ("rejected_timedout" if record.pending else record.state, plain(_content(record)))
         for id, record in known.items()
         if "~" not in id and LINK not in record.tags and not id.startswith(overdue)
+        # Which promise was first depends on time, and so does whether a timer was still needed.
+        if not {KIND, TIMER} & record.tags.keys()
+        if not any(id.startswith(f"{stopped}.") for stopped in stopped_maps)
     }
 
 
