@@ -404,7 +404,8 @@ def shape(records: Iterable[Record]) -> dict[str, tuple[str, str]]:
     promise leaves a link to it depends on whether somebody who is not replayed any more has named it, too.
     """
     known = {record.id: record for record in records}
-    stopped_maps = [id for id, record in known.items() if record.tags.get(FUNC) == "map"]
+    maps = [id for id, record in known.items() if record.tags.get(FUNC) == "map"]
+    stopped = tuple(f"{id}." for id in maps if known[id].state != "resolved" or _content(known[id])["failures"])
     overdue = tuple(f"{id}." for id, record in known.items() if OVERDUE in record.tags)
     return {
         id: ("rejected_timedout" if record.pending else record.state, plain(_content(record)))
@@ -412,7 +413,7 @@ def shape(records: Iterable[Record]) -> dict[str, tuple[str, str]]:
         if "~" not in id and LINK not in record.tags and not id.startswith(overdue)
         # Which promise was first depends on time, and so does whether a timer was still needed.
         if not {KIND, TIMER} & record.tags.keys()
-        if not any(id.startswith(f"{stopped}.") for stopped in stopped_maps)
+        if id not in maps and not id.startswith(stopped)
     }
 
 
