@@ -20,14 +20,43 @@ from resonate.client.handle import Handle
 from resonate.workflow.commands import Promise, Yieldable
 from resonate.workflow.context import Context
 
-__all__ = ["Context", "Handle", "Promise", "Resonate", "Yieldable"]
+__all__ = [
+    "Canceled",
+    "Context",
+    "Handle",
+    "MapFailure",
+    "MapResult",
+    "Promise",
+    "Resonate",
+    "Saga",
+    "Settled",
+    "Winner",
+    "Yieldable",
+]
 
 if TYPE_CHECKING:
+    from resonate.errors.canceled import Canceled
+    from resonate.workflow.combinators import Settled, Winner
+    from resonate.workflow.mapping import MapFailure, MapResult
+    from resonate.workflow.saga import Saga
+
     __version__: str
 else:  # with `__getattr__` in sight, type checkers would accept every name
+    _HOMES = {
+        "Canceled": "resonate.errors.canceled",
+        "MapFailure": "resonate.workflow.mapping",
+        "MapResult": "resonate.workflow.mapping",
+        "Saga": "resonate.workflow.saga",
+        "Settled": "resonate.workflow.combinators",
+        "Winner": "resonate.workflow.combinators",
+    }
 
-    def __getattr__(name: str) -> str:
-        """Return `__version__`, looked up on first use, so that a cold start does not pay for it."""
+    def __getattr__(name: str) -> object:
+        """Return what is looked up on first use, so that a cold start does not pay for it."""
+        if name in _HOMES:
+            from importlib import import_module
+
+            return getattr(import_module(_HOMES[name]), name)
         if name != "__version__":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib.metadata import PackageNotFoundError, version

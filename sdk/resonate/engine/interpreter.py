@@ -262,6 +262,12 @@ class Execution(Cancelling):
         if coroutine.outer:
             coroutine.generator = coroutine.outer.pop()
             coroutine.inbox = outcome
+        elif outcome[1] is not None and coroutine.work.context.sagas:
+            from resonate.workflow.saga import Compensation
+
+            context = coroutine.work.context
+            owed, context.sagas = [saga.owed for saga in context.sagas], ()
+            coroutine.generator = Compensation(owed, outcome[1]).steps()
         else:
             coroutine.ended = outcome
 

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from collections.abc import Callable, Coroutine, Generator, Iterable
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from resonate.validation import Seconds, duration_s
-from resonate.workflow.commands import LFC, LFI, RFC, RFI, BeginSleep, Cancel, Promise, PromiseCommand
+from resonate.workflow.commands import LFC, LFI, RFC, RFI, BeginSleep, Cancel, Command, Promise, PromiseCommand
+from resonate.workflow.registry import Registry
+from resonate.workflow.signatures import signature_of
 
 if TYPE_CHECKING:
     from resonate.workflow.combinators import Settled, Several, TimedWait, Winner
+    from resonate.workflow.mapping import Map, MapResult
+    from resonate.workflow.saga import Saga
 
 T = TypeVar("T")
 
 Member = LFC[T] | LFI[T] | RFC[T] | RFI[T] | Promise[T] | PromiseCommand[T]
-"""What a combinator takes: a promise, or a command that it begins. A timer (`ctx.sleep`) is one too."""
+"""What a combinator takes: a promise, or a command that it begins."""
+AnyMember = Command[Any] | Promise[Any]
+"""The same for members of several types, or with a timer (`ctx.sleep`) among them."""
 
 
 class Combining:
     """The part of `Context` for several promises."""
 
-    __slots__ = ()
+    __slots__ = ("_registry", "made", "sagas")
+    _registry: Registry
     made: int
+    sagas: tuple[Saga, ...]
+    begin_run: Callable[..., Any]
+    begin_rpc: Callable[..., Any]
 
     @overload
     def all(self, members: Iterable[Member[T]], /, *, cancel_losers: bool = False) -> Several[list[T]]: ...
@@ -29,6 +39,10 @@ class Combining:
     def all(self, *members: Member[T], cancel_losers: bool = False) -> Several[list[T]]: ...
     @overload
     def all(self, *, cancel_losers: bool = False, **named: Member[T]) -> Several[dict[str, T]]: ...
+    @overload
+    def all(self, *members: AnyMember, cancel_losers: bool = False) -> Several[list[Any]]: ...
+    @overload
+    def all(self, *, cancel_losers: bool = False, **named: AnyMember) -> Several[dict[str, Any]]: ...
     def all(self, *members: Any, cancel_losers: bool = False, **named: Any) -> Several[Any]:
         """Wait until all are resolved. The first error is raised at once.
 
@@ -59,6 +73,10 @@ class Combining:
     def all_settled(self, *members: Member[T], cancel_losers: bool = False) -> Several[list[Settled[T]]]: ...
     @overload
     def all_settled(self, *, cancel_losers: bool = False, **named: Member[T]) -> Several[dict[str, Settled[T]]]: ...
+    @overload
+    def all_settled(self, *members: AnyMember, cancel_losers: bool = False) -> Several[list[Settled[Any]]]: ...
+    @overload
+    def all_settled(self, *, cancel_losers: bool = False, **named: AnyMember) -> Several[dict[str, Settled[Any]]]: ...
     def all_settled(self, *members: Any, cancel_losers: bool = False, **named: Any) -> Several[Any]:
         """Wait until all have settled, and raise no error of theirs.
 
@@ -73,6 +91,8 @@ class Combining:
     def any(self, members: Iterable[Member[T]], /, *, cancel_losers: bool = False) -> Several[T]: ...
     @overload
     def any(self, *members: Member[T], cancel_losers: bool = False, **named: Member[T]) -> Several[T]: ...
+    @overload
+    def any(self, *members: AnyMember, cancel_losers: bool = False, **named: AnyMember) -> Several[Any]: ...
     def any(self, *members: Any, cancel_losers: bool = False, **named: Any) -> Several[Any]:
         """Wait until the first is resolved. Errors count only if all fail.
 
@@ -90,6 +110,8 @@ class Combining:
     def race(self, members: Iterable[Member[T]], /, *, cancel_losers: bool = False) -> Several[Winner[T]]: ...
     @overload
     def race(self, *members: Member[T], cancel_losers: bool = False, **named: Member[T]) -> Several[Winner[T]]: ...
+    @overload
+    def race(self, *members: AnyMember, cancel_losers: bool = False, **named: AnyMember) -> Several[Winner[Any]]: ...
     def race(self, *members: Any, cancel_losers: bool = False, **named: Any) -> Several[Any]:
         """Wait until the first settles, with a value or an error.
 
@@ -105,6 +127,102 @@ class Combining:
             ValueError: there is no member.
         """
         return self._several("race", members, named, cancel_losers)
+
+    @overload
+    def map(
+        self,
+        func: str,
+        items: Iterable[Any],
+        *,
+        max_concurrency: int | None = None,
+        tolerated_failures: float | None = None,
+        remote: Literal[True],
+    ) -> Map[MapResult[Any]]: ...
+    @overload
+    def map(
+        self,
+        func: Callable[[Any, Any], Generator[Any, Any, T]],
+        items: Iterable[Any],
+        *,
+        max_concurrency: int | None = None,
+        tolerated_failures: float | None = None,
+        remote: bool = False,
+    ) -> Map[MapResult[T]]: ...
+    @overload
+    def map(
+        self,
+        func: Callable[[Any, Any], Coroutine[Any, Any, T]],
+        items: Iterable[Any],
+        *,
+        max_concurrency: int | None = None,
+        tolerated_failures: float | None = None,
+        remote: bool = False,
+    ) -> Map[MapResult[T]]: ...
+    @overload
+    def map(
+        self,
+        func: Callable[[Any, Any], T],
+        items: Iterable[Any],
+        *,
+        max_concurrency: int | None = None,
+        tolerated_failures: float | None = None,
+        remote: bool = False,
+    ) -> Map[MapResult[T]]: ...
+    def map(
+        self,
+        func: Callable[..., Any] | str,
+        items: Iterable[Any],
+        *,
+        max_concurrency: int | None = None,
+        tolerated_failures: float | None = None,
+        remote: bool = False,
+    ) -> Map[MapResult[Any]]:
+        """Call `func(ctx, item)` for each item, with at most `max_concurrency` calls under way.
+
+            result = yield ctx.map(resize, images, max_concurrency=20, tolerated_failures=0.05)
+            result.raise_if_failed()
+
+        A slot is filled as soon as it is free. All of it is one nested workflow: once it has ended, a replay reads one
+        record.
+
+        Args:
+            func: a function as for `run`; with `remote` a function or a name as for `rpc`.
+            items: the items, in the same order at each replay.
+            max_concurrency: the largest number of calls under way; all at once by default.
+            tolerated_failures: after more failures than this, no further item is begun, and those under way are waited
+                for. A whole number is a count, a float from 0.0 to 1.0 a share of the items. All are tolerated by
+                default.
+            remote: whether the calls are remote calls.
+
+        Returns:
+            A command, with `.options(...)` for the calls. Yield or await it for a `MapResult`.
+
+        Raises:
+            TypeError, ValueError: an argument has the wrong type or value.
+        """
+        from resonate.workflow.mapping import Map, limit_of, refuse_items, tolerated_of
+
+        if isinstance(items, str) or not isinstance(items, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+            refuse_items(items)
+        listed = list(items)
+        made = self.made
+        begin: Callable[..., Any] = self.begin_rpc if remote else self.begin_run
+        calls: list[LFI[Any] | RFI[Any]] = [begin(func, item) for item in listed]
+        self.made = made + 1  # the calls are those of the nested workflow
+        limit, tolerated = limit_of(max_concurrency, len(calls)), tolerated_of(tolerated_failures, len(calls))
+        return Map(calls, self._annotation(calls), limit, tolerated)
+
+    def _annotation(self, calls: list[LFI[Any] | RFI[Any]]) -> Any:
+        """Return the type of the result of these calls, as far as it is known here."""
+        if not calls:
+            return Any
+        (call, *_) = calls
+        if isinstance(call, LFI):
+            return signature_of(call.func).result
+        try:
+            return signature_of(self._registry.get(call.name, call.version).func).result
+        except ValueError:
+            return Any
 
     def wait(self, promise: Promise[T], *, timeout: Seconds) -> TimedWait[T]:
         """Wait for a promise for a limited time. After it the promise is left alone, and can be awaited again.
@@ -159,6 +277,14 @@ class Combining:
                 f"ctx.cancel takes a promise, from ctx.begin_run(...) and the like, and not {promise!r:.80}"
             )
         return Cancel(promise)
+
+    def saga(self) -> Saga:
+        """Return a new saga: actions that are undone in reverse order if the workflow fails or is cancelled."""
+        from resonate.workflow.saga import Saga
+
+        saga = Saga(self)
+        self.sagas += (saga,)
+        return saga
 
     def _several(self, kind: Any, members: tuple[Any, ...], named: dict[str, Any], cancel_losers: bool) -> Any:
         from resonate.workflow.combinators import several

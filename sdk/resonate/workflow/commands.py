@@ -160,7 +160,7 @@ class LFC(LocalCall[T_co]):
     __slots__ = ()
 
 
-class LFI(LocalCall[Promise[T]]):
+class LFI(LocalCall[Promise[T_co]]):
     """Local call that returns a promise for the result of the function."""
 
     __slots__ = ()
@@ -224,14 +224,14 @@ class RFC(RemoteCall[T_co]):
     __slots__ = ()
 
 
-class RFI(RemoteCall[Promise[T]]):
+class RFI(RemoteCall[Promise[T_co]]):
     """Remote call that returns a promise for the result of the function."""
 
     __slots__ = ()
     waits = False
 
 
-class PromiseCommand(External[Promise[T]]):
+class PromiseCommand(External[Promise[T_co]]):
     """Creation of a promise that another program settles. If a promise with its id exists, that promise is used."""
 
     __slots__ = ("data",)

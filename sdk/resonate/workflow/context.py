@@ -10,9 +10,9 @@ union.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 
 from msgspec import Struct
 
@@ -22,12 +22,12 @@ from resonate.workflow.commands import LFC, LFI, RFC, RFI, Command, Promise, Pro
 from resonate.workflow.deterministic import Random, Time
 from resonate.workflow.logger import ContextLogger
 from resonate.workflow.registry import Registry, plain_function
-from resonate.workflow.signatures import check, signature_of
+from resonate.workflow.signatures import check
 
 if TYPE_CHECKING:
     from logging import Logger
 
-    from resonate.workflow.mapping import Map, MapResult
+    from resonate.workflow.saga import Saga
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -82,9 +82,21 @@ class Context(Combining):
         count: how many commands it has issued.
         made: how many commands its methods have returned. If it is more than `count`, some were not yielded.
         replaying: whether it repeats what an earlier invocation has done. Its logger writes nothing meanwhile.
+        sagas: its sagas, which are compensated if it fails.
     """
 
-    __slots__ = ("_dependencies", "_id", "_info", "_logger", "_registry", "_root", "count", "made", "replaying")
+    __slots__ = (
+        "_dependencies",
+        "_id",
+        "_info",
+        "_logger",
+        "_registry",
+        "_root",
+        "count",
+        "made",
+        "replaying",
+        "sagas",
+    )
 
     def __init__(
         self, id: str, info: Info, registry: Registry, dependencies: Mapping[str, Any], root: str | None = None
@@ -98,6 +110,7 @@ class Context(Combining):
         self.count = 0
         self.made = 0
         self.replaying = False
+        self.sagas: tuple[Saga, ...] = ()
 
     @property
     def id(self) -> str:
@@ -281,92 +294,6 @@ class Context(Combining):
         self.made += 1
         name, version, asked = self._remote(func, args, kwargs)
         return RFI(name, args, kwargs, version=version, attached=False, result_type=asked)
-
-    @overload
-    def map(
-        self,
-        func: str,
-        items: Iterable[Any],
-        *,
-        max_concurrency: int | None = None,
-        tolerated_failures: float | None = None,
-        remote: Literal[True],
-    ) -> Map[MapResult[Any]]: ...
-    @overload
-    def map(
-        self,
-        func: Callable[[Context, Any], Generator[Any, Any, T]] | Callable[[Context, Any], Coroutine[Any, Any, T]],
-        items: Iterable[Any],
-        *,
-        max_concurrency: int | None = None,
-        tolerated_failures: float | None = None,
-        remote: bool = False,
-    ) -> Map[MapResult[T]]: ...
-    @overload
-    def map(
-        self,
-        func: Callable[[Context, Any], T],
-        items: Iterable[Any],
-        *,
-        max_concurrency: int | None = None,
-        tolerated_failures: float | None = None,
-        remote: bool = False,
-    ) -> Map[MapResult[T]]: ...
-    def map(
-        self,
-        func: Callable[..., Any] | str,
-        items: Iterable[Any],
-        *,
-        max_concurrency: int | None = None,
-        tolerated_failures: float | None = None,
-        remote: bool = False,
-    ) -> Map[MapResult[Any]]:
-        """Call `func(ctx, item)` for each item, with at most `max_concurrency` calls under way.
-
-            result = yield ctx.map(resize, images, max_concurrency=20, tolerated_failures=0.05)
-            result.raise_if_failed()
-
-        A slot is filled as soon as it is free. All of it is one nested workflow: once it has ended, a replay reads one
-        record.
-
-        Args:
-            func: a function as for `run`; with `remote` a function or a name as for `rpc`.
-            items: the items, in the same order at each replay.
-            max_concurrency: the largest number of calls under way; all at once by default.
-            tolerated_failures: after more failures than this, no further item is begun, and those under way are waited
-                for. A whole number is a count, a float from 0.0 to 1.0 a share of the items. All are tolerated by
-                default.
-            remote: whether the calls are remote calls.
-
-        Returns:
-            A command, with `.options(...)` for the calls. Yield or await it for a `MapResult`.
-
-        Raises:
-            TypeError, ValueError: an argument has the wrong type or value.
-        """
-        from resonate.workflow.mapping import Map, limit_of, refuse_items, tolerated_of
-
-        if isinstance(items, str) or not isinstance(items, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
-            refuse_items(items)
-        listed = list(items)
-        made = self.made
-        begin: Callable[..., Any] = self.begin_rpc if remote else self.begin_run
-        calls: list[LFI[Any] | RFI[Any]] = [begin(func, item) for item in listed]
-        self.made = made + 1  # the calls are those of the nested workflow
-        limit, tolerated = limit_of(max_concurrency, len(calls)), tolerated_of(tolerated_failures, len(calls))
-        return Map(calls, self._annotation(calls), limit, tolerated)
-
-    def _annotation(self, calls: list[LFI[Any] | RFI[Any]]) -> Any:
-        """Return the type of the result of these calls, as far as it is known here."""
-        if not calls:
-            return Any
-        (call, *_) = calls
-        if isinstance(call, LFI):
-            return signature_of(call.func).result
-        try:
-            return signature_of(self._registry.get(call.name, call.version).func).result
-        except ValueError:
-            return Any
 
     def promise(
         self,
