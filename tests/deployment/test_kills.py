@@ -1,6 +1,7 @@
 """Crashes and lost responses at each request of a function in turn."""
 
 import itertools
+import os
 from contextlib import suppress
 from typing import Any, get_args
 
@@ -16,9 +17,14 @@ from tests.deployment.functions.conftest import ask
 from tests.support import journal
 from tests.support.faults import Fault, in_turn
 from tests.support.present import present
+from tests.support.records import records_in_table
 
 RESULT = 90
 STEPS = [*(f".{n}" for n in range(1, 11)), ".12"]
+TURNS, STRIDE = (3, 1) if "RESONATE_CI" in os.environ else (1, 9)
+"""How many tests share the requests of the tour, and how many of a test's requests are passed over."""
+TOUR = [".12", ".14", ".15", ".4.1", ".4.2", ".4.3", ".5", ".6", ".7"]
+"""The steps of the workflow `tour`, with those that undo others."""
 LEAST = {
     ("writer", "WorkerFunction"): 30,
     ("writer", "TickFunction"): 6,
@@ -62,6 +68,42 @@ def asked(stack: OfflineStack, kind: str, data: dict[str, Any]) -> None:
             if ask(stack, kind, data).status == 200:
                 return
     raise AssertionError(f"{kind} gets no answer")
+
+
+@IN_BOTH_DELIVERIES
+@pytest.mark.parametrize("offset", range(TURNS))
+@pytest.mark.parametrize("function", ["WorkerFunction", "ApiFunction"])
+def test_cancelled_tour_survives_a_fault_at_each_request(
+    stack: OfflineStack, begin: Begin, function: str, offset: int
+) -> None:
+    """Each step runs once, and so does what undoes it. The turns together hit each request, in different ways."""
+    moments = get_args(Moment)
+    for position in itertools.count(offset if "RESONATE_CI" in os.environ else 7 * offset, TURNS * STRIDE):
+        stack.clear()
+        journal.clear()
+        moment = moments[(position + position // len(moments)) % len(moments)]
+        id = f"tour-{function}-{position}"
+        begin(id, "tour")
+        fault = stack.cloud.fault = Fault(stack, function, moment, position)
+        while stack.store.record(f"{id}.13") is None:
+            stack.advance(minutes=1)
+        asked(stack, "promise.cancel", {"id": id, "reason": "enough"})
+        promise = stack.run_until_complete(id)
+
+        assert promise.state == "rejected_canceled", fault.hit
+        runs = {run.removeprefix(id): count for run, count in journal.runs.items() if run not in (f"{id}.1", f"{id}.2")}
+        assert sorted(runs) == TOUR, fault.hit
+        twice = [count for count in runs.values() if count != 1]
+        assert twice in ([], [2] if (function, moment) == ("WorkerFunction", "before") else []), fault.hit
+        for _ in range(20):  # a lost worker may still have had the lease of the loser
+            left = [each.id for each in records_in_table(stack) if each.pending or each.owes]
+            if not left:
+                break
+            stack.advance(minutes=1)
+        assert left == [], fault.hit
+        if fault.hit is None:
+            break
+    assert position >= {"WorkerFunction": 40, "ApiFunction": 1}[function]
 
 
 @IN_BOTH_DELIVERIES

@@ -225,6 +225,21 @@ def in_a_row(ctx: Context, calls: int, naps: int) -> Workflow:
 
 
 @resonate.register
+def tour(ctx: Context) -> Workflow:
+    """Use what waits for several, and wait to be cancelled."""
+    saga = ctx.saga()
+    first = yield ctx.race(fast=ctx.rpc("nap", 5.0), slow=ctx.rpc("nap", 5_000.0), cancel_losers=True)
+    doubled = yield ctx.map("double", [1, 2, 3], max_concurrency=2, remote=True)
+    yield saga.run(add, 1, 2, undo=(add, 3, 4))
+    both = yield ctx.all(a=ctx.run(add, first.name == "fast", sum(doubled.values)), b=ctx.rpc("double", 5))
+    try:
+        yield ctx.wait((yield ctx.promise()), timeout=10)
+    except TimeoutError:
+        yield saga.run(add, both["a"], both["b"], undo=(add, 5, 6))
+    yield ctx.sleep(86_400)
+
+
+@resonate.register
 def approval(ctx: Context) -> Workflow:
     promise = yield ctx.promise(data={"question": "ship it?"})
     journal.asked.append(promise.id)
