@@ -50,6 +50,8 @@ class Issued(Struct, frozen=True):
             return _of_sentence(tags.get(FUNC, ""), tags[LINK])
         if tags.get(TIMER) == "true":
             return cls("sleep")
+        if KIND in tags:
+            return cls(tags[KIND], tags.get(NAME) or tags.get(FUNC, ""))
         if TARGET in tags:
             return cls("rpc", tags.get(FUNC, ""))
         return cls("run", tags.get(FUNC, "")) if tags.get(SCOPE) == "local" else cls("promise")

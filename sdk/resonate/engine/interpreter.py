@@ -70,15 +70,19 @@ class Execution(Issuing):
         self._unfinished: dict[Coroutine, None] = {}
         self._sent = 0
 
-    def start(self, children: Sequence[PromiseView], now: int, resumed_by: Sequence[str] = ()) -> None:
+    def start(
+        self, children: Sequence[PromiseView], now: int, resumed_by: Sequence[str] = (), version: int = 0
+    ) -> None:
         """Begin the execution.
 
         Args:
             children: the direct children of the root.
             now: the present instant (ms).
             resumed_by: the promises that have resumed the execution from a suspension.
+            version: the version of the task that this process holds.
         """
         self.now = now
+        self._version = version
         self._progress.resumed_by = frozenset(resumed_by)
         self._remember(self.root.node.id, children)
         self._start_root(begun=bool(children or resumed_by))

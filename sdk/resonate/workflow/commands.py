@@ -36,11 +36,11 @@ def sentence(kind: str, name: str, id: str | None = None) -> str:
     """Return a description of a command, for people.
 
     Args:
-        kind: a `CommandKind`.
+        kind: a `CommandKind`, or "attempt" for the mark of an attempt.
         name: the function that it calls, if it calls one.
         id: its overridden id, if it has one.
     """
-    words = f"{kind} {name}" if kind in ("run", "rpc") else f"a {kind}"
+    words = f"{kind} {name}" if kind in ("run", "rpc", "attempt") else f"a {kind}"
     return words if id is None else f"{words} with the id {id}"
 
 

@@ -17,6 +17,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from resonate.validation import YEAR_S, Seconds, warn_of_milliseconds
 from resonate.workflow.commands import LFC, LFI, RFC, RFI, Command, Promise, PromiseCommand, Sleep
@@ -127,6 +128,10 @@ class Context:
 
     def __repr__(self) -> str:
         return f"Context(id={self._id!r})"
+
+    def renewed(self) -> Context:
+        """Return a context of its own for another attempt of the same step."""
+        return Context(self._id, replace(self._info), self._registry, self._dependencies, self._root)
 
     def next_id(self) -> str:
         """Return the id of the next command: its number in the order of commands, below this execution's id."""

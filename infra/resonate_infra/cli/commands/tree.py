@@ -2,7 +2,8 @@
 
 One search by id, in one partition of a table, reads the tree. Each task that is not fulfilled needs another request. A
 retry timer is not a node, it counts as an attempt of its step. Its id is `{step}~{attempt}`, or `{id}.0~{attempt}` for
-the function of a task.
+the function of a task. The mark of an attempt that has begun, `{step}~m{attempt}`, is a node until its step has a
+record: the step runs, or was interrupted.
 
 The official SDKs put a colon between the root and the ids of its children, and these are read with more searches. This
 SDK uses no colon, so its executions do not need them.
@@ -35,7 +36,7 @@ from resonate_store.interface import whole
 from resonate_store.model.ids import parent
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import PromiseGet
-from resonate_store.model.tags import FUNC, ORIGIN
+from resonate_store.model.tags import BEGUN, FUNC, ORIGIN
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -133,6 +134,8 @@ def call_tree(session: Session, id: str) -> TreeNode:
         if attempt.isdecimal() and step.endswith(".0") and step[:-2] in (id, *found):
             timers.append((int(attempt), step[:-2], promise))  # A retry timer of the function of a task.
             continue
+        if BEGUN in promise.tags and step in found:
+            continue  # The mark of an attempt. If its step has no record, the mark is shown.
         parent_node = nodes.get(parent(promise.id))
         if parent_node is not None and not independent(promise):  # Else only its id lies below.
             node = nodes[promise.id] = TreeNode(promise, task_of(session, promise))
@@ -172,7 +175,10 @@ def tree_json(node: TreeNode, raw: bool) -> dict[str, Any]:
 
 
 def command_of(node: TreeNode) -> str:
-    """Return what created the promise: `execution of order`, `run charge`, `rpc charge`, `a sleep` or `a promise`."""
+    """Return what created the promise: `execution of order`, `run charge`, `rpc charge`, `a sleep` or `a promise`.
+
+    The mark of an attempt that has begun is an `attempt charge`.
+    """
 
     function = function_of(node.promise)
     if function and node.foreign:
