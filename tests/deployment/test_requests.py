@@ -136,6 +136,9 @@ def test_workflow_costs_what_its_commands_cost(stack: OfflineStack, begin: Begin
     assert added(2, "nesting") == Counter(PutItem=2)
     # Each step is marked once before it runs.
     assert added(3, "marked", 3) == Counter(PutItem=3)
+    # Each patch has a marker. Its answer costs nothing in the replay after the sleep.
+    slept = whole(stack, begin, "nap", 61.0)
+    assert whole(stack, begin, "amended", 3) - slept == Counter(PutItem=3 + 3)
 
 
 def test_suspension_costs_an_update_for_each_unregistered_promise(

@@ -28,7 +28,7 @@ def _refuse_task(awaited: object) -> None:
         refuse_task(awaited)
 
 
-CommandKind = Literal["run", "rpc", "promise", "sleep"]
+CommandKind = Literal["run", "rpc", "promise", "sleep", "patch"]
 """Kind of a command. A record stores it if its other tags do not show it."""
 
 
@@ -37,10 +37,10 @@ def sentence(kind: str, name: str, id: str | None = None) -> str:
 
     Args:
         kind: a `CommandKind`, or "attempt" for the mark of an attempt.
-        name: the function that it calls, if it calls one.
+        name: the function that it calls, or the name of a patch.
         id: its overridden id, if it has one.
     """
-    words = f"{kind} {name}" if kind in ("run", "rpc", "attempt") else f"a {kind}"
+    words = f"{kind} {name}" if kind in ("run", "rpc", "attempt", "patch") else f"a {kind}"
     return words if id is None else f"{words} with the id {id}"
 
 

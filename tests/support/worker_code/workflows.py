@@ -126,6 +126,18 @@ def careful(ctx: Context, asynchronous: bool) -> Workflow:
 
 
 @resonate.register
+def amended(ctx: Context, patches: int) -> Workflow:
+    """Each step is that of a patch."""
+    total = 0
+    for n in range(patches):
+        if (yield ctx.patched(f"patch-{n}")):
+            total = yield ctx.run(add, total, n)
+    yield ctx.sleep(60)
+    yield ctx.deprecate_patch("patch-0")
+    return [total, (yield ctx.patched("patch-0"))]
+
+
+@resonate.register
 def marked(ctx: Context, steps: int) -> Workflow:
     for n in range(steps):
         yield ctx.run(add, n, n).options(at_most_once=True)

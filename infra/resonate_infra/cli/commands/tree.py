@@ -36,7 +36,7 @@ from resonate_store.interface import whole
 from resonate_store.model.ids import parent
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import PromiseGet
-from resonate_store.model.tags import BEGUN, FUNC, ORIGIN
+from resonate_store.model.tags import AFTER, BEGUN, FUNC, ORIGIN
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -126,7 +126,7 @@ def call_tree(session: Session, id: str) -> TreeNode:
 
     nodes = {id: TreeNode(root, task_of(session, root))}
     timers: list[tuple[int, str, PromiseView]] = []
-    for promise in sorted(found.values(), key=lambda promise: _place(promise.id)):
+    for promise in sorted(found.values(), key=_place):
         step, _, attempt = promise.id.rpartition("~")
         if step in found and attempt.isdecimal():
             timers.append((int(attempt), step, promise))
@@ -177,7 +177,7 @@ def tree_json(node: TreeNode, raw: bool) -> dict[str, Any]:
 def command_of(node: TreeNode) -> str:
     """Return what created the promise: `execution of order`, `run charge`, `rpc charge`, `a sleep` or `a promise`.
 
-    The mark of an attempt that has begun is an `attempt charge`.
+    The mark of an attempt that has begun is an `attempt charge`, and the marker of a patch is a `patch taxes-2`.
     """
 
     function = function_of(node.promise)
@@ -221,7 +221,13 @@ def _line(node: TreeNode, name: str, now: int) -> Any:
     return line
 
 
-def _place(id: str) -> list[tuple[int, str]]:
-    """Return the sort key that orders ids as their commands were issued: parents first, children by their numbers."""
-    parts = id.replace(":", ".").split(".")
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+def _place(promise: PromiseView) -> list[tuple[int, str]]:
+    """Return the sort key that orders promises as their commands were issued: parents first, children by their numbers.
+
+    The marker of a patch follows the command before it.
+    """
+    parts = promise.id.replace(":", ".").split(".")
+    place = [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+    if (after := promise.tags.get(AFTER, "")).isdecimal():
+        place[-1] = (int(after), parts[-1])
+    return place
