@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from resonate.engine.actions import RecordOutcome
-from resonate.engine.model import Coroutine, Node, Outcome
+from resonate.engine.model import Coroutine, Kind, Node, Outcome
 from resonate.engine.nodes import Nodes
 from resonate.errors import refusal
 from resonate.payloads import codec
@@ -61,13 +61,18 @@ class Patches(Nodes):
     def _has_passed(self, coroutine: Coroutine) -> bool:
         """Return whether an earlier invocation of this workflow has issued a command beyond its present place.
 
-        A pending promise with an overridden id has no record at its number. If it has resumed the task, it lies beyond.
+        A pending promise with an overridden id has no record at its number. If it has resumed the task, and no other
+        workflow can have issued it, it lies beyond.
         """
-        context = coroutine.work.context
-        if self._progress.is_behind(context):
+        if self._progress.is_behind(coroutine.work.context):
             return True
-        below = f"{self.root.node.id}."
-        return any(not id.startswith(below) and id not in self.nodes for id in self._progress.resumed_by)
+        root, below = self.root, f"{self.root.node.id}."
+        if coroutine.work is not root or not any(
+            not id.startswith(below) and id not in self.nodes for id in self._progress.resumed_by
+        ):
+            return False
+        works = [node.work for node in self.nodes.values() if node is not root.node and node.work is not None]
+        return all(work.kind is Kind.STEP for work in works)
 
 
 def place_of(marker: PromiseView) -> int:

@@ -88,6 +88,10 @@ class WatchedCall:
         if isinstance(answer, Opening):
             close_workflow(answer.coroutine, self.work.name)
 
+    def too_long(self) -> AttemptTimeout:
+        """Return the error of an attempt that has reached its limit."""
+        return AttemptTimeout(self.work.name, self.work.attempt, self.limit_ms / 1000)
+
     def give_up(self) -> bool:
         """End the wait; return False if the function has just ended."""
         with self._lock:
@@ -301,7 +305,7 @@ class FunctionCalls:
         if above is not None and above.settled:
             return
         if given.limit_ms:
-            self._execution.ran(work, (None, AttemptTimeout(work.name, work.attempt, given.limit_ms / 1000)), now)
+            self._execution.ran(work, (None, given.too_long()), now)
         else:
             self._execution.overdue(work, now)
 
@@ -327,7 +331,10 @@ class FunctionCalls:
     def _call_in_time(self, given: WatchedCall) -> None:
         """Call the user's function in a thread of a pool, if it is still waited for."""
         if given.begin():
-            given.end(self._called(given.work, given.begin))
+            answer = self._called(given.work, given.begin)
+            if given.limit_ms and self._clock.now() >= given.ends_at and _is_outcome(answer):
+                answer = None, given.too_long()
+            given.end(answer)
 
     def _called(self, work: Work, is_awaited: Callable[[], bool] | None = None) -> Answer:
         """Return the result of the user's function in this thread, even an error that ends the process.
@@ -353,6 +360,11 @@ class FunctionCalls:
             return call(work, self._async_functions)
         except BaseException as error:
             return None, error
+
+
+def _is_outcome(answer: Answer) -> bool:
+    """Return whether a function has returned, or raised an error that does not end the process."""
+    return type(answer) is tuple and (answer[1] is None or isinstance(answer[1], Exception))
 
 
 def call(work: Work, async_functions: AsyncFunctions) -> Outcome | Opening | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
+from string import ascii_letters, digits
 from typing import NoReturn, TypeVar
 
 from resonate.workflow.commands import Command, misused
 
 T_co = TypeVar("T_co", covariant=True)
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_LONGEST_NAME = 64
+_CHARACTERS = frozenset(ascii_letters + digits + "_-")
 
 
 class _OfPatch(Command[T_co]):
@@ -91,7 +92,7 @@ class Patching:
 def _checked(name: str) -> str:
     if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"the name of a patch must be `str`, got {type(name).__name__}")
-    if not _NAME.fullmatch(name):
+    if not (0 < len(name) <= _LONGEST_NAME and _CHARACTERS.issuperset(name)):
         raise ValueError(
             f"the name of a patch has 1 to 64 characters, which are letters, digits, hyphens and underscores of ASCII;"
             f" got {name!r:.100}"

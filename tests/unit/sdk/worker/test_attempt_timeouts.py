@@ -26,6 +26,7 @@ from tests.support.driver import Driver, Drivers, Flow
 from tests.support.present import present
 from tests.support.steps import ONCE, PATIENCE, caught, double, execute, gathered, runs
 from tests.support.watched_stores import Memory, stop
+from tests.support.ways import always_three_ways
 
 LIMIT = 0.02
 """Seconds on the injected clock, which a step moves; the worker reads it again after as long in real time."""
@@ -150,6 +151,29 @@ def test_attempt_beyond_its_limit_is_retried(driver: Driver, subtests: pytest.Su
 
             assert sorted(slow.late) == [1, 2], "each attempt keeps its own context"
             assert (driver.records(), driver.tap.kinds()) == before, "a late result is not recorded"
+
+
+@always_three_ways
+def test_attempt_that_returns_after_its_limit_has_failed(driver: Driver) -> None:
+    """The clock decides, and not which thread sees it first."""
+
+    def slow(ctx: Context) -> str:
+        driver.clock.sleep(10_000 if ctx.info.attempt < 3 else 9_999)
+        if ctx.info.attempt == 1:
+            raise ValueError("late as well")
+        return "in time"
+
+    async def slow_async(ctx: Context) -> str:
+        return slow(ctx)
+
+    for id, step in (("v", slow), ("w", slow_async)):
+        driver.deploy(w=calling(step, "run", Constant(60), attempt_timeout=10))
+        driver.create(id, {"func": "w"})
+        assert driver.finish(id) == ["in time", 2]
+        assert driver.ids()[-4:] == [f"{id}.1", f"{id}.1~1", f"{id}.1~2", f"{id}.2"]
+        for attempt in (1, 2):
+            timer = driver.promise(f"{id}.1~{attempt}")
+            assert codec.decode_error(replace(timer, state="rejected", value=timer.param)).args[1:] == (attempt, 10)
 
 
 @pytest.mark.usefixtures("threads")
