@@ -36,19 +36,19 @@ __all__ = [
 
 if TYPE_CHECKING:
     from resonate.errors.canceled import Canceled
-    from resonate.workflow.combinators import Settled, Winner
-    from resonate.workflow.mapping import MapFailure, MapResult
-    from resonate.workflow.saga import Saga
+    from resonate.workflow.composites.combinators import Settled, Winner
+    from resonate.workflow.composites.mapping import MapFailure, MapResult
+    from resonate.workflow.composites.saga import Saga
 
     __version__: str
 else:  # with `__getattr__` in sight, type checkers would accept every name
     _HOMES = {
         "Canceled": "resonate.errors.canceled",
-        "MapFailure": "resonate.workflow.mapping",
-        "MapResult": "resonate.workflow.mapping",
-        "Saga": "resonate.workflow.saga",
-        "Settled": "resonate.workflow.combinators",
-        "Winner": "resonate.workflow.combinators",
+        "MapFailure": "resonate.workflow.composites.mapping",
+        "MapResult": "resonate.workflow.composites.mapping",
+        "Saga": "resonate.workflow.composites.saga",
+        "Settled": "resonate.workflow.composites.combinators",
+        "Winner": "resonate.workflow.composites.combinators",
     }
 
     def __getattr__(name: str) -> object:

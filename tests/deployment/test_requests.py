@@ -134,6 +134,11 @@ def test_workflow_costs_what_its_commands_cost(stack: OfflineStack, begin: Begin
     # A running worker reads its task every two seconds.
     assert [added(seconds, "busy", seconds) for seconds in (1, 10)] == [Counter(), Counter(GetItem=3)]
     assert added(2, "nesting") == Counter(PutItem=2)
+    # Each step is marked once before it runs.
+    assert added(3, "marked", 3) == Counter(PutItem=3)
+    # Each patch has a marker. Its answer costs nothing in the replay after the sleep.
+    slept = whole(stack, begin, "nap", 61.0)
+    assert whole(stack, begin, "amended", 3) - slept == Counter(PutItem=3 + 3)
 
 
 def test_suspension_costs_an_update_for_each_unregistered_promise(

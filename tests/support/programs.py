@@ -47,6 +47,7 @@ _STEP = st.fixed_dictionaries(
         "pause": st.sampled_from([0.5, 10]),
         "own_id": st.sampled_from(["of the attempt", "of the workflow"]),
         "timeout": st.just(True),
+        "attempt_timeout": st.just(True),
         "durable": st.just(False),
         "async": st.just(True),
     },
@@ -72,6 +73,7 @@ _LEAF = st.one_of(
     ),
     st.fixed_dictionaries({"do": st.just("await"), "which": st.integers(0, 3)}),
     st.fixed_dictionaries({"do": st.just("await all"), "backwards": st.booleans()}),
+    st.fixed_dictionaries({"do": st.just("patched"), "name": st.sampled_from(["a", "b"])}),
     st.fixed_dictionaries({"do": st.just("raise")}),
     st.fixed_dictionaries(
         {
@@ -328,6 +330,7 @@ def _command(ctx: Context, op: Op, own_id: str | None) -> Any:
                 id=own_id,
                 durable=op.get("durable") if function is unrecorded_step else None,
                 timeout=100 * DAY if "timeout" in op else None,
+                attempt_timeout=100 * DAY if "attempt_timeout" in op else None,
                 retry_policy=policy,
             )
         case "nested":
@@ -339,6 +342,8 @@ def _command(ctx: Context, op: Op, own_id: str | None) -> Any:
             return ctx.detached(_workflow(op).__name__, op["ops"])
         case "remote step":
             return there("step_async" if "async" in op else "step", op["fails"])
+        case "patched":
+            return ctx.patched(op["name"])
         case "sleep":
             return ctx.sleep(op["seconds"])
         case "promise":

@@ -25,6 +25,7 @@ async def step(ctx: Context, n: int) -> bytes:
 async def workflow(ctx: Context, n: int) -> list[str]:
     assert_type(await ctx.run(plain, n), str)
     assert_type(await ctx.run(generator, n).options(timeout=5), float)
+    assert_type(await ctx.patched("name"), bool)
     assert_type(await ctx.run(step, n), bytes)
     assert_type(await ctx.run(workflow, n), list[str])
     promise = await ctx.begin_run(step, n)

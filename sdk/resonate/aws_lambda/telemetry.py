@@ -22,7 +22,7 @@ from resonate_store.interface import Store, StoreWrapper
 from resonate_store.model.ids import origin
 from resonate_store.model.records import PromiseView, Task, begins_tree
 from resonate_store.model.requests import PromiseRecord, PromiseSettle, Request, Response, TaskAcquire, TaskFulfill
-from resonate_store.model.tags import LINK
+from resonate_store.model.tags import KIND, LINK
 
 
 class ObservedStore(StoreWrapper):
@@ -57,13 +57,14 @@ class ObservedStore(StoreWrapper):
     def apply(self, request: Request) -> Response:
         response = self._store.apply(request)
         if isinstance(request, (PromiseRecord, PromiseSettle)):
-            # A link record, of a promise with an overridden id, does not count as a step.
-            if response.ok and response.promise is not None and LINK not in response.promise.tags:
+            # Links of overridden ids, and marks of attempts, do not count as steps.
+            promise = response.promise
+            if response.ok and promise is not None and LINK not in promise.tags and KIND not in promise.tags:
                 with self._lock:
                     self.steps += 1
                 # If the instants differ, another worker has settled the promise.
-                if isinstance(request, PromiseSettle) or response.promise.created_at == request.created_at:
-                    self._tell(response.promise)
+                if isinstance(request, PromiseSettle) or promise.created_at == request.created_at:
+                    self._tell(promise)
         elif isinstance(request, TaskFulfill) and response.ok and response.promise is not None:
             self._tell(response.promise)
         elif isinstance(request, TaskAcquire) and response.task is not None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overloa
 
 from resonate.client.cancellation import Canceling, answer_in, request_of
 from resonate.client.handle import Handle
+from resonate.engine.functions.attempt_limits import limits_of
+from resonate.engine.model import kind_of
 from resonate.errors import ResonateStoreError, refusal
 from resonate.idempotency import already_exists, created_alike
 from resonate.payloads import codec
@@ -274,6 +276,8 @@ class Caller:
         check_call(id, func)
         registered = self._registry.get(func, self._options.version or 0)
         check(registered.func, registered.name, args, kwargs)
+        if self._options.attempt_timeout is not None:
+            limits_of(self._options, kind_of(registered.func), registered.name)  # raises an error for a workflow
         # An error of the function that chooses the policy is raised before the execution is created.
         options = self._options.merge(retry_policy=self._options.policy_for(registered.func))
         creation = self._creation(id, registered.name, registered.version, args, kwargs, self._group)

@@ -129,6 +129,7 @@ class Function(Generic[P, R_co]):
     def _client(self) -> Caller:
         options = self._options
         return self._resonate.options(
+            attempt_timeout=options.attempt_timeout,
             encoder=options.encoder,
             idempotency_key=options.idempotency_key,
             retry_policy=options.retry_policy,

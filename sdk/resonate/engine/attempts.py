@@ -14,10 +14,10 @@ from types import CoroutineType, GeneratorType
 from typing import Any
 
 from resonate.engine.actions import Action, Create, Finished, ReadChildren, RecordOutcome, Run
-from resonate.engine.functions import attempt_log, retries
+from resonate.engine.functions import attempt_limits, attempt_log, retries
 from resonate.engine.functions.exits import failure_of
 from resonate.engine.history import NOTHING, Issued, KnownRecords
-from resonate.engine.model import Kind, Node, Opening, Outcome, Work, close_workflow
+from resonate.engine.model import AttemptLimits, Kind, Node, Opening, Outcome, Work, close_workflow
 from resonate.engine.progress import Progress
 from resonate.errors import (
     NonDeterminismError,
@@ -63,6 +63,7 @@ class Attempts(ABC):
         self._private = private
         self._progress = Progress(self.records)
         self._registry = registry
+        self._version = 0
 
     @abstractmethod
     def settle(self, node: Node, value: Any, error: BaseException | None) -> None:
@@ -140,6 +141,8 @@ class Attempts(ABC):
 
     def _launch(self, work: Work) -> None:
         """Call the function."""
+        if work.limits is not None and self._is_interrupted(work, work.limits):
+            return
         context = work.context
         context.info.attempt = work.attempt
         work.started_at = self.now
@@ -160,6 +163,24 @@ class Attempts(ABC):
         else:
             self._run_workflow(work, generator)
 
+    def _is_interrupted(self, work: Work, limits: AttemptLimits) -> bool:
+        """Prepare an attempt with limits.
+
+        Returns:
+            Whether the step has failed instead: another worker began this attempt and recorded no outcome.
+        """
+        if limits.limit_ms and work.attempt > 1:
+            work.context = work.context.renewed()  # an abandoned thread may still use the one before
+        if not limits.at_most_once:
+            return False
+        limits.mark = attempt_limits.mark_of(work, self._version, self.now)
+        interrupted = attempt_limits.interruption(work, self.records.by_id.get(limits.mark.id), self._version)
+        if interrupted is None:
+            return False
+        work.started_at = self.now
+        self._fail(work, interrupted)
+        return True
+
     def _run_workflow(self, work: Work, workflow: Any, opening: Any = None) -> None:
         if work is not self.root:  # from now on its children inherit from it
             work.lineage = work.lineage.below(work.node.id, work.node.timeout_at)
@@ -169,6 +190,10 @@ class Attempts(ABC):
         """Turn an async function that has issued its first command into a workflow."""
         if work.node.settled or work.canceled:
             close_workflow(opening.coroutine, work.name)
+            return
+        if work.limits is not None:
+            close_workflow(opening.coroutine, work.name)
+            self._ended(work, (None, attempt_limits.not_for_workflows(work.name, work.limits)))
             return
         first, work.is_workflow, work.opening = not work.is_workflow, True, opening
         if work.node is self.root.node or not first:

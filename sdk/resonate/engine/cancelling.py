@@ -92,12 +92,12 @@ class Cancelling(Issuing):
         self._actions.extend(self._held_back)
         self._held_back = ()
         for coroutine, node in list(self._blocked.items()):
-            if self._is_interrupted(coroutine, node.id):
+            if self._is_at_place(coroutine, node.id):
                 self._end_wait(coroutine, node)
             elif coroutine.ended is not None:
                 self._end_attached(coroutine)
 
-    def _is_interrupted(self, coroutine: Coroutine, awaited: str) -> bool:
+    def _is_at_place(self, coroutine: Coroutine, awaited: str) -> bool:
         """Return whether a workflow is interrupted at this await, and note that it was."""
         id = coroutine.work.node.id
         if self._places is None or self._places.get(id) != (coroutine.work.context.count, awaited):
@@ -129,7 +129,7 @@ class Cancelling(Issuing):
         else:
             assert isinstance(yielded, Promise)
             awaited = cast("Promise[Any]", yielded).id
-        if not self._is_interrupted(coroutine, awaited):
+        if not self._is_at_place(coroutine, awaited):
             return False
         if node is not None and not node.settled:
             self._end_wait(coroutine, node)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from resonate.encoders import Encoder
+from resonate.engine.functions.attempt_limits import ONCE, limits_of
 from resonate.engine.history import tags_of_link
 from resonate.engine.model import Kind, Lineage, Node, Work, kind_of
 from resonate.errors import refusal
@@ -15,7 +16,7 @@ from resonate.payloads.restore import Asked
 from resonate.validation import within_time
 from resonate.workflow.commands import Command, LocalCall, PromiseCommand, RemoteCall, TimerCommand, misused
 from resonate.workflow.context import Context, Info
-from resonate.workflow.options import DEFAULT_TIMEOUT
+from resonate.workflow.options import DEFAULT_TIMEOUT, UNSET
 from resonate.workflow.registry import Registry
 from resonate.workflow.signatures import UNKNOWN, Signature, check, signature_of
 from resonate_store.model import ids
@@ -70,7 +71,7 @@ class Conventions:
         Raises:
             ResonateStoreError: the id is not valid.
             SignatureError: the call does not fit the function.
-            ProgramError: an argument is a command that was not yielded.
+            ProgramError: an argument is a command that was not yielded, or the function cannot have one of its options.
         """
         opts, func = command.opts, command.func
         if (opts.id or len(id) > _SHORT_ID) and opts.durable is not False and (problem := ids.problem_with(id)):
@@ -112,6 +113,10 @@ class Conventions:
             kind is Kind.WORKFLOW,
             not command.waits,
         )
+        if opts is not UNSET and (limits := limits_of(opts, kind, command.name)) is not None:
+            node.work.limits = limits
+            if limits.at_most_once and node.work.policy is None:
+                node.work.policy = ONCE
         if id != place:
             _link(node, place, parent)
         return node

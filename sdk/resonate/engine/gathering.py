@@ -12,7 +12,7 @@ from resonate.engine.history import Issued
 from resonate.engine.model import Gathering, Outcome
 from resonate.errors import NonDeterminismError
 from resonate.payloads import codec
-from resonate.workflow.combinators import Settled, Winner
+from resonate.workflow.composites.combinators import Settled, Winner
 from resonate_store.model.records import PromiseView
 from resonate_store.model.requests import PromiseRecord
 from resonate_store.model.tags import KIND

@@ -52,6 +52,8 @@ class Issued(Struct, frozen=True):
             return cls(tags[KIND])
         if tags.get(TIMER) == "true":
             return cls("sleep")
+        if KIND in tags:
+            return cls(tags[KIND], tags.get(NAME) or tags.get(FUNC, ""))
         if TARGET in tags:
             return cls("rpc", tags.get(FUNC, ""))
         return cls("run", tags.get(FUNC, "")) if tags.get(SCOPE) == "local" else cls("promise")

@@ -76,6 +76,7 @@ class Execution(Cancelling):
         now: int,
         resumed_by: Sequence[str] = (),
         canceled: str | None = None,
+        version: int = 0,
     ) -> None:
         """Begin the execution.
 
@@ -84,8 +85,10 @@ class Execution(Cancelling):
             now: the present instant (ms).
             resumed_by: the promises that have resumed the execution from a suspension.
             canceled: the reason of its cancellation; None if it is not cancelled.
+            version: the version of the task that this process holds.
         """
         self.now = now
+        self._version = version
         self._progress.resumed_by = frozenset(resumed_by)
         self._remember(self.root.node.id, children)
         if canceled is not None:
@@ -263,7 +266,7 @@ class Execution(Cancelling):
             coroutine.generator = coroutine.outer.pop()
             coroutine.inbox = outcome
         elif outcome[1] is not None and coroutine.work.context.sagas:
-            from resonate.workflow.saga import Compensation
+            from resonate.workflow.composites.saga import Compensation
 
             context = coroutine.work.context
             owed, context.sagas = [saga.owed for saga in context.sagas], ()

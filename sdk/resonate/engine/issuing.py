@@ -13,12 +13,13 @@ from resonate.engine.actions import Create, ReadPromise
 from resonate.engine.blocking import refuse_above
 from resonate.engine.conventions import Conventions
 from resonate.engine.history import Issued, outcome_of, shows_step
-from resonate.engine.model import Coroutine, Gathering, Node, Outcome, Work
-from resonate.engine.nodes import Nodes
+from resonate.engine.model import NOTHING_YET, Coroutine, Gathering, Node, Outcome, Work
+from resonate.engine.patches import Patches
 from resonate.errors import NonDeterminismError
 from resonate.idempotency import taken_by
 from resonate.workflow.commands import Cancel, Command, Composite, LocalCall, PromiseCommand, RemoteCall
 from resonate.workflow.commands import Promise as Awaitable
+from resonate.workflow.patches import PatchDeprecated, Patched
 from resonate.workflow.registry import Registry
 from resonate.workflow.signatures import signature_of
 from resonate_store.model.records import Claim, PromiseView
@@ -26,11 +27,11 @@ from resonate_store.model.requests import PromiseGet
 from resonate_store.model.tags import REFUSED
 
 if TYPE_CHECKING:
-    from resonate.workflow.combinators import Gather
-    from resonate.workflow.mapping import Next
+    from resonate.workflow.composites.combinators import Gather
+    from resonate.workflow.composites.mapping import Next
 
 
-class Issuing(Nodes):
+class Issuing(Patches):
     """The commands of one execution; the base of `Execution`.
 
     Args:
@@ -91,13 +92,18 @@ class Issuing(Nodes):
             coroutine.outer.append(coroutine.generator)
             coroutine.generator = steps
             return None
+        if isinstance(command, Patched):
+            return self._ask_patch(coroutine, command)
+        if isinstance(command, PatchDeprecated):
+            self._receive(coroutine, NOTHING_YET)
+            return None
         if isinstance(command, Cancel):
             node = self._known(coroutine, command.promise)
             coroutine.attached.pop(node, None)
             self._cancel(node)
             return None
-        from resonate.workflow.combinators import Gather
-        from resonate.workflow.mapping import IsBehind, Next
+        from resonate.workflow.composites.combinators import Gather
+        from resonate.workflow.composites.mapping import IsBehind, Next
 
         if isinstance(command, Next):
             return self._issue_next(coroutine, command)

@@ -19,6 +19,7 @@ from resonate.engine.functions.exits import failure_of
 from resonate.retry_policies import RetryPolicy
 from resonate.workflow.commands import Command, PromiseCommand, RemoteCall, sentence
 from resonate.workflow.context import Context
+from resonate_store.model.requests import PromiseRecord
 from resonate_store.model.tags import BRANCH, FUNC, ORIGIN, PARENT, PREFIX, SCOPE
 
 logger = logging.getLogger("resonate.replay")
@@ -223,6 +224,7 @@ class Work(Struct, eq=False):
         started_at: when the latest attempt began (ms).
         retry_at: when the next attempt is due (ms), while it pauses in this process.
         opening: the first command of an async function, until its records are read.
+        limits: the limits of its attempts, if there are any.
     """
 
     node: Node
@@ -247,6 +249,21 @@ class Work(Struct, eq=False):
     started_at: int = 0
     retry_at: int = 0
     opening: Opening | None = None
+    limits: AttemptLimits | None = None
+
+
+class AttemptLimits(Struct):
+    """Limits of the attempts of a step.
+
+    Attributes:
+        limit_ms: the longest time of an attempt (ms); 0 if it is not limited.
+        at_most_once: whether each attempt is marked before it begins.
+        mark: the mark of the latest attempt.
+    """
+
+    limit_ms: int = 0
+    at_most_once: bool = False
+    mark: PromiseRecord | None = None
 
 
 class Opening(Struct, frozen=True):

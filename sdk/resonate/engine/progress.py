@@ -90,6 +90,10 @@ class Progress:
             known = self._records.by_id.get(node.link or node.id)
             context.replaying = known is not None and not known.pending and self.is_behind(context)
 
+    def patched(self, context: Context) -> None:
+        """Note that a workflow has a patch for the first time: no invocation has run the code that follows."""
+        context.replaying = False
+
     def failed(self, context: Context) -> None:
         """Note that a function has failed for good, so that its last line is logged."""
         context.replaying = False

@@ -84,6 +84,47 @@ class ResonateTimedoutError(ResonateError):
         self.timeout = timeout
 
 
+class AttemptTimeout(ResonateError):
+    """An attempt of a step took longer than its `attempt_timeout`.
+
+    Args:
+        name: the function.
+        attempt: the number of the attempt, from 1.
+        seconds: the `attempt_timeout`.
+    """
+
+    def __init__(self, name: str, attempt: int, seconds: float) -> None:
+        super().__init__(f"Attempt {attempt} of {name} took longer than {seconds:g} s", 320)
+        self.args = (name, attempt, seconds)
+        self.name = name
+        self.attempt = attempt
+        self.seconds = seconds
+
+
+class StepInterrupted(ResonateError):
+    """A step with `at_most_once` was interrupted: it may have run, or a part of it, and it is not run again.
+
+    A worker began the attempt and recorded no outcome. Find out what the step has done, for example by a query to the
+    service that it calls. Then decide in the workflow how to continue.
+
+    Args:
+        id: the promise of the step.
+        attempt: the number of the attempt, from 1.
+        version: the version of the task at which the attempt began.
+    """
+
+    def __init__(self, id: str, attempt: int, version: int) -> None:
+        mesg = (
+            f"Step {id} was interrupted: version {version} of its task began attempt {attempt} and recorded no outcome,"
+            " so it may have run; at_most_once forbids to run it again"
+        )
+        super().__init__(mesg, 321)
+        self.args = (id, attempt, version)
+        self.id = id
+        self.attempt = attempt
+        self.version = version
+
+
 class ResonateShutdownError(ResonateError):
     """`Resonate.stop()` was called while a caller waited for a result."""
 

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from resonate.payloads import codec
 from resonate_store.model import clock
 from resonate_store.model.records import Record
-from resonate_store.model.tags import DELAY, FUNC, SCOPE
+from resonate_store.model.tags import BEGUN, DELAY, FUNC, SCOPE
 
 HOPELESS_ATTEMPTS = 100
 """Number of failed attempts, with nothing else happening, after which a test stops waiting."""
@@ -134,6 +134,8 @@ class Endless:
         timers: dict[str, tuple[int, Record]] = {}
         others: dict[str, Record] = {}
         for record in records:
+            if BEGUN in record.tags:
+                continue  # the mark of an attempt is not progress
             stem, _, number = record.id.rpartition("~")
             if not (record.timer and stem and number.isdigit()):
                 others[record.id] = record

@@ -23,7 +23,7 @@ from resonate.payloads import codec
 from resonate_store.interface import Store, whole
 from resonate_store.model.records import PromiseState, PromiseView, Task
 from resonate_store.model.requests import PromiseGet, TaskGet
-from resonate_store.model.tags import FUNC, ORIGIN, PARENT, TARGET
+from resonate_store.model.tags import AFTER, FUNC, KIND, ORIGIN, PARENT, TARGET
 
 FORMAT = "resonate-history"
 VERSION = 1
@@ -76,8 +76,13 @@ class Recorded(Struct, frozen=True, omit_defaults=True):
 
     @property
     def command(self) -> str:
-        """The command that created it: `run charge`, `rpc charge`, `a sleep`, `a promise`, or `a retry timer`."""
-        return "a retry timer" if "~" in self.id.rpartition(".")[2] else str(Issued.of(self.promise))
+        """The command that created it: `run charge`, `rpc charge`, `a sleep` or `a promise`.
+
+        `a retry timer` follows a failed attempt. `attempt charge` marks the attempt of a step that runs at most once.
+        `patch taxes-2` is the marker of a patch.
+        """
+        is_timer = "~" in self.id.rpartition(".")[2] and KIND not in self.tags
+        return "a retry timer" if is_timer else str(Issued.of(self.promise))
 
     @property
     def value(self) -> Any:
@@ -131,7 +136,7 @@ class History(Sequence[Recorded]):
 
     def __init__(self, id: str, records: Sequence[Recorded]) -> None:
         self.id = id
-        self.records = tuple(sorted(records, key=lambda record: _place(record.id)))
+        self.records = tuple(sorted(records, key=_place))
         self._by_id = {record.id: record for record in self.records}
         if id not in self._by_id:
             raise ValueError(f"a history of {id} has to have the record of {id}")
@@ -264,12 +269,23 @@ def _recorded(store: Store, promise: PromiseView) -> Recorded:
     return Recorded(promise, store.apply(TaskGet(promise.id)).task if TARGET in promise.tags else None)
 
 
-def _place(id: str) -> list[tuple[int, str, int]]:
-    """Return a sort key: the order in which commands were issued. A retry timer follows its step."""
+def _place(record: Recorded) -> list[tuple[int, str, int]]:
+    """Return a sort key: the order in which commands were issued.
+
+    The marks of attempts and the retry timers of a step follow it. The marker of a patch follows the command before it.
+    """
     place: list[tuple[int, str, int]] = []
-    for part in id.split("."):
+    parts = record.id.split(".")
+    after = record.tags.get(AFTER, "")
+    for part in parts[:-1] if after.isdecimal() else parts:
         number, _, attempt = part.partition("~")
-        place.append((int(number), "", int(attempt or 0)) if _numeric(number, attempt) else (-1, part, 0))
+        is_mark = attempt.startswith("m")
+        attempt = attempt.removeprefix("m")
+        # The mark of an attempt comes before the retry timer that follows the attempt.
+        order = 2 * int(attempt) - is_mark if attempt.isdecimal() else 0
+        place.append((int(number), "", order) if _numeric(number, attempt) else (-1, part, 0))
+    if after.isdecimal():
+        place.append((int(after), parts[-1], 0))
     return place
 
 

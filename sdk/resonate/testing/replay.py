@@ -29,6 +29,7 @@ from resonate.engine.model import Coroutine, Kind, Node, Work
 from resonate.errors import NonDeterminismError, PayloadError, SignatureError
 from resonate.payloads import codec
 from resonate.retry_policies import RetryPolicy
+from resonate.testing.functions import registry_of
 from resonate.testing.history import History, Recorded
 from resonate.worker.async_functions import AsyncFunctions
 from resonate.worker.calls import call
@@ -36,6 +37,7 @@ from resonate.worker.resources import Resources
 from resonate.worker.worker import Worker
 from resonate.workflow.commands import Command, LocalCall, RemoteCall, Sleep
 from resonate.workflow.options import Options
+from resonate.workflow.patches import Patched
 from resonate.workflow.registry import Registry, plain_function
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
@@ -86,21 +88,29 @@ class _Comparing(Execution):
     Attributes:
         recorded: the history.
         changed: a sentence for each difference, by id.
+        patches: the latest answer about each patch, by workflow and name.
     """
 
     recorded: History
     changed: dict[str, str]
+    patches: dict[tuple[str, str], bool]
 
     def _issue(self, coroutine: Coroutine, yielded: Any) -> Node | None:
         now = self.now
         issued = super()._issue(coroutine, yielded)
-        if isinstance(yielded, Command) and not isinstance(yielded, LocalCall) and not yielded.opts.id:
+        if isinstance(yielded, Patched):
+            self.patches[coroutine.work.context.id, yielded.name] = issued is not None or coroutine.inbox[0]
+        if isinstance(yielded, Command) and not (isinstance(yielded, LocalCall) or yielded.special or yielded.opts.id):
             command = cast("Command[Any]", yielded)
             context = coroutine.work.context
             record = self.recorded.find(f"{context.id}.{context.count}")
             if record is not None:
                 self._compare(record, command, min(coroutine.work.lineage.timeout_at, END_OF_TIME), now)
         return issued
+
+    def _has_passed(self, coroutine: Coroutine) -> bool:
+        record = self.recorded.find(coroutine.work.context.id)
+        return (record is not None and not record.pending) or super()._has_passed(coroutine)
 
     def _compare(self, record: Recorded, command: Command[Any], until: int, now: int) -> None:
         if isinstance(command, Sleep):
@@ -146,12 +156,15 @@ class Replayed(Struct, frozen=True):
         commands: the ids of the replayed records, in the order of the history.
         stopped_at: the ids of the commands that the replay stopped at, because they have no record or no outcome.
         changed: the ids of calls, promises and sleeps whose arguments, data or length differ from the record.
+        patches: the answers to `ctx.patched`, by the id of the workflow and the name of the patch. If a workflow asks
+            several times, the answer is the last one.
     """
 
     finished: bool
     commands: tuple[str, ...]
     stopped_at: tuple[str, ...]
     changed: tuple[str, ...] = ()
+    patches: Mapping[tuple[str, str], bool] = {}
 
 
 def replay(
@@ -221,7 +234,7 @@ class _Replay:
         self._works: dict[str, Work] = {}
         self._async_functions = AsyncFunctions()
         target = history.root.tags.get(TARGET, "poll://any@default")
-        known = _with(registry, plain_function(workflow), history.root)
+        known = registry_of(registry, plain_function(workflow), history.root)
         # This worker only builds the root of the execution; its store is empty.
         resources = Resources(MemoryStore(ManualClock(self._now)), ManualClock(self._now))
         worker = Worker(resources, known, dependencies, "replay")
@@ -234,7 +247,7 @@ class _Replay:
             raise Difference(history, children[0].id, children[0].command, error.mesg) from None
         self._works[history.id] = root
         self._execution = _Comparing(root, known, dependencies, target)
-        self._execution.recorded, self._execution.changed = history, {}
+        self._execution.recorded, self._execution.changed, self._execution.patches = history, {}, {}
 
     @property
     def changed(self) -> list[str]:
@@ -264,9 +277,9 @@ class _Replay:
             record.id for record in self._history if record.id == self._history.id or self._issued(record.id)
         )
         waiting = () if finished else self._execution.blocked().ids
-        return Replayed(
-            finished, commands, tuple(dict.fromkeys((*self._stopped, *waiting))), tuple(self._execution.changed)
-        )
+        stopped_at = tuple(dict.fromkeys((*self._stopped, *waiting)))
+        changed, patches = tuple(self._execution.changed), dict(self._execution.patches)
+        return Replayed(finished, commands, stopped_at, changed, patches)
 
     def _step(self) -> bool:
         """Advance the execution as far as possible, and return whether anything has changed."""
@@ -397,36 +410,6 @@ class _Replay:
         work = self._works.get(parent)
         number = number.partition("~")[0]
         return work is not None and number.isdecimal() and int(number) <= work.context.count
-
-
-def _with(registry: Registry | None, workflow: Callable[..., Any], root: Recorded) -> Registry:
-    """Return a registry that holds the workflow under its recorded name, and the functions that it calls."""
-    call = root.param
-    if not isinstance(call, dict) or not isinstance(name := cast("dict[str, Any]", call).get("func"), str):
-        raise ValueError(
-            f"the promise {root.id} is not the call of a function, so there is nothing to replay: {call!r}"
-        )
-    version = cast("dict[str, Any]", call).get("version") or 1
-    known = Registry()
-    known.add(workflow, name, version)
-    if registry is None:
-        return known
-    known.encoders.update(registry.encoders)
-    for other in registry.names():
-        for registered in _versions(registry, other):
-            if (registered.name, registered.version) != (name, version) and registered.func is not workflow:
-                known.add(registered.func, registered.name, registered.version)
-    return known
-
-
-def _versions(registry: Registry, name: str) -> list[Any]:
-    found: list[Any] = []
-    for version in range(1, registry.latest(name) + 1):
-        try:
-            found.append(registry.get(name, version))
-        except ValueError:
-            continue
-    return found
 
 
 def _as_pending(promise: PromiseView) -> PromiseView:

@@ -1,9 +1,9 @@
 """Calls of the user's functions that one task makes.
 
 A plain function runs in the thread of the task, if its deadline is far away. A function of `begin_run` runs in a thread
-of a pool, so that several can run at the same time. A function whose deadline is near also runs in another thread,
-where it is left behind when the deadline passes. Async functions run in the event loop (`async_functions`). Outcomes
-are passed to the execution in the thread of the task.
+of a pool, so that several can run at the same time. A function whose deadline is near, or whose attempts have a time
+limit, also runs in another thread, where it is left behind when that has passed. Async functions run in the event loop
+(`async_functions`). Outcomes are passed to the execution in the thread of the task.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from resonate.engine.functions.exits import failure_of
 from resonate.engine.interpreter import Execution
-from resonate.engine.model import Kind, Opening, Outcome, Work, close_workflow
+from resonate.engine.model import AttemptLimits, Kind, Opening, Outcome, Work, close_workflow
+from resonate.errors import AttemptTimeout
 from resonate.worker.abandoned import abandoned
 from resonate.worker.async_functions import RESPONSE_S, AsyncFunctions
 from resonate.worker.lease import Lease, Lost
+from resonate.worker.marks import record_mark
 from resonate.worker.resources import Resources
 from resonate_store.interface import StoreError
 from resonate_store.model.requests import PromiseGet
@@ -45,15 +48,21 @@ class WatchedCall:
         work: the function.
         ends_at: the end of the wait.
         answer: called with the result, if it arrives in time.
+        limit_ms: the limit of the attempt, if the wait ends with that; 0 if it ends with the deadline of the function.
+        pool: the threads in which it runs. Without them it has a thread of its own.
 
     Attributes:
         thread: the thread that makes the call, once it has begun.
         returned: set when the function has returned.
     """
 
-    def __init__(self, work: Work, ends_at: int, answer: Callable[[Answer], None]) -> None:
+    def __init__(
+        self, work: Work, ends_at: int, answer: Callable[[Answer], None], limit_ms: int, pool: Pool | None
+    ) -> None:
         self.work = work
         self.ends_at = ends_at
+        self.limit_ms = limit_ms
+        self.pool = pool
         self.thread: threading.Thread | None = None
         self.returned = threading.Event()
         self._answer = answer
@@ -78,6 +87,10 @@ class WatchedCall:
             abandoned.remove(self.thread)
         if isinstance(answer, Opening):
             close_workflow(answer.coroutine, self.work.name)
+
+    def too_long(self) -> AttemptTimeout:
+        """Return the error of an attempt that has reached its limit."""
+        return AttemptTimeout(self.work.name, self.work.attempt, self.limit_ms / 1000)
 
     def give_up(self) -> bool:
         """End the wait; return False if the function has just ended."""
@@ -139,7 +152,9 @@ class FunctionCalls:
                 watched = self._steps is not None
             elif self._is_over(work):
                 return
-        if work.concurrent and (functions := self._functions) is not None:
+        if work.limits is not None:
+            self._start_limited(work, work.limits, watched=watched)
+        elif work.concurrent and (functions := self._functions) is not None:
             self.running += 1
             if watched:
                 self._submit_watched(work, functions)
@@ -167,7 +182,7 @@ class FunctionCalls:
                     given = heapq.heappop(self._watched)[2]
                     if given.give_up():
                         self.running -= 1
-                        self._go_on_without(given, self._functions)
+                        self._go_on_without(given)
                         return
                     continue
                 patience_s = min(SIGNALS_S, left_ms / 1000)
@@ -211,23 +226,51 @@ class FunctionCalls:
 
     def _submit_watched(self, work: Work, functions: Pool) -> None:
         """Call a function in another thread, and continue without it when its deadline passes."""
-        given = WatchedCall(work, self._here(work.node.timeout_at), lambda answer: self._results.put((work, answer)))
+        given = self._watched_call(work, lambda answer: self._results.put((work, answer)), functions)
         heapq.heappush(self._watched, (given.ends_at, id(given), given))
-        if work.kind is Kind.ASYNC:
+        if work.kind is Kind.ASYNC and work.limits is None:
             self._async_functions.submit(work, given.end)
         else:
             functions.submit(self._call_in_time, given)
 
+    def _watched_call(self, work: Work, answer: Callable[[Answer], None], pool: Pool | None) -> WatchedCall:
+        """Return the call of a function that is waited for until its deadline, or the limit of its attempt."""
+        ends_at, limit_ms = self._here(work.node.timeout_at), 0
+        if work.limits is not None and work.limits.limit_ms:
+            attempt_ends_at = self._clock.now() + work.limits.limit_ms
+            if attempt_ends_at < ends_at:
+                ends_at, limit_ms = attempt_ends_at, work.limits.limit_ms
+        return WatchedCall(work, ends_at, answer, limit_ms, pool)
+
+    def _start_limited(self, work: Work, limits: AttemptLimits, *, watched: bool) -> None:
+        """Call a step whose attempts have limits. If they have a time limit, the step has a thread of its own."""
+        functions = self._functions
+        watched = watched or limits.limit_ms > 0
+        if work.concurrent and functions is not None:
+            self.running += 1
+            if watched:
+                # With a limit, the attempt must begin now, so it does not wait for a thread among `functions`.
+                self._submit_watched(work, self._steps or functions)
+            else:
+                functions.submit(self._call_beside, work)
+        elif watched:
+            self._call_watched(work)
+        else:
+            self._take(work, self._called(work))
+
     def _call_watched(self, work: Work) -> None:
         """Call a function in another thread and wait for it; continue without it when its deadline passes."""
-        assert self._steps is not None
         answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
-        given = WatchedCall(work, self._here(work.node.timeout_at), answers.put)
-        self._steps.submit(contextvars.copy_context().run, self._call_in_time, given)
+        given = self._watched_call(work, answers.put, self._steps)
+        begin = partial(contextvars.copy_context().run, self._call_in_time, given)
+        if self._steps is not None:
+            self._steps.submit(begin)
+        else:
+            threading.Thread(target=begin, name=f"resonate-{work.name}", daemon=True).start()
         while True:
             left_ms = given.ends_at - self._clock.now()
             if left_ms <= 0 and given.give_up():
-                self._go_on_without(given, self._steps)
+                self._go_on_without(given)
                 return
             try:
                 answer = answers.get(timeout=max(0.0, min(SIGNALS_S, left_ms / 1000)))
@@ -236,9 +279,9 @@ class FunctionCalls:
             break
         self._take(work, answer)
 
-    def _go_on_without(self, given: WatchedCall, pool: Pool | None) -> None:
-        """Leave a function behind whose deadline has passed, and resume its workflow."""
-        work, thread = given.work, given.thread
+    def _go_on_without(self, given: WatchedCall) -> None:
+        """Leave a function behind whose deadline, or time for this attempt, has passed. Continue its workflow."""
+        work, thread, pool = given.work, given.thread, given.pool
         if work.kind is Kind.ASYNC:
             self._async_functions.give_up(work)
             if thread is not None and given.returned.wait(RESPONSE_S):
@@ -259,7 +302,11 @@ class FunctionCalls:
         above = self._execution.timed_out_above(work, now)
         if above is not None:
             self.refresh((above.id,))
-        if above is None or not above.settled:
+        if above is not None and above.settled:
+            return
+        if given.limit_ms:
+            self._execution.ran(work, (None, given.too_long()), now)
+        else:
             self._execution.overdue(work, now)
 
     def _take(self, work: Work, answer: Answer) -> None:
@@ -284,21 +331,40 @@ class FunctionCalls:
     def _call_in_time(self, given: WatchedCall) -> None:
         """Call the user's function in a thread of a pool, if it is still waited for."""
         if given.begin():
-            given.end(self._called(given.work))
+            answer = self._called(given.work, given.begin)
+            if given.limit_ms and self._clock.now() >= given.ends_at and _is_outcome(answer):
+                answer = None, given.too_long()
+            given.end(answer)
 
-    def _called(self, work: Work) -> Answer:
-        """Return the result of the user's function in this thread, even an error that ends the process."""
+    def _called(self, work: Work, is_awaited: Callable[[], bool] | None = None) -> Answer:
+        """Return the result of the user's function in this thread, even an error that ends the process.
+
+        Args:
+            work: the function.
+            is_awaited: returns whether its result is still waited for.
+        """
         if self._resources.stopping:
             return None
         try:
             if self._clock.now() > self._lease.sure_until:  # the call may have waited long for this thread
                 self._lease.check(self._resources.store, self._clock)
+            if work.limits is not None and work.limits.mark is not None:
+                refused = record_mark(self._resources.store, work, work.limits.mark)
+                if refused is not None:
+                    return None, refused
+                if is_awaited is not None and not is_awaited():
+                    return None  # the record of the mark took too long
         except (Lost, StoreError) as error:
             return error
         try:
             return call(work, self._async_functions)
         except BaseException as error:
             return None, error
+
+
+def _is_outcome(answer: Answer) -> bool:
+    """Return whether a function has returned, or raised an error that does not end the process."""
+    return type(answer) is tuple and (answer[1] is None or isinstance(answer[1], Exception))
 
 
 def call(work: Work, async_functions: AsyncFunctions) -> Outcome | Opening | None:

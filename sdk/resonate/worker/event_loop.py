@@ -41,6 +41,8 @@ class EventLoop(_Base):
         self.thread = threading.Thread(target=_run, args=(self,), name="resonate-event-loop", daemon=True)
         self.given_up = False
         self._calls: dict[Work, asyncio.Task[Outcome | Opening]] = {}
+        self._earlier: set[asyncio.Task[Outcome | Opening]] = set()
+        """The attempts that were given up and still run, although another attempt of their function has begun."""
         self._cancelling = self._left = False
 
     def submit(self, work: Work, then: Callable[[Outcome | Opening | None], None]) -> None:
@@ -48,14 +50,17 @@ class EventLoop(_Base):
         context = contextvars.copy_context()
 
         def ended(task: asyncio.Task[Outcome | Opening]) -> None:
-            del self._calls[work]
+            if self._calls.get(work) is task:
+                del self._calls[work]
+            else:
+                self._earlier.discard(task)
             try:
                 outcome = task.result()
             except BaseException as error:  # such as CancelledError, or a GeneratorExit of the function
                 outcome = None, _failure(error, work.name)
             stopped = self._cancelling and not isinstance(outcome, Opening) and outcome[1] is not None
             then(None if stopped else outcome)
-            if self._left and not self._calls:
+            if self._left and not (self._calls or self._earlier):
                 self.stop()
 
         def begin() -> None:
@@ -65,6 +70,8 @@ class EventLoop(_Base):
             coroutine = _call(work)
             coroutines_of_functions.add(coroutine)  # before the task: a task may begin when it is created
             task = self.create_task(coroutine, name=work.node.id, context=context)
+            if (earlier := self._calls.get(work)) is not None:
+                self._earlier.add(earlier)
             self._calls[work] = task
             task.add_done_callback(ended)
 
@@ -92,7 +99,7 @@ class EventLoop(_Base):
 
         def end() -> None:
             self._left = True
-            if not self._calls:
+            if not (self._calls or self._earlier):
                 self.stop()
 
         self.call_soon_threadsafe(end)
@@ -104,7 +111,7 @@ class EventLoop(_Base):
             self.call_soon_threadsafe(self._cancel_calls)
 
     def _cancel_calls(self) -> None:
-        for task in self._calls.values():
+        for task in (*self._calls.values(), *self._earlier):
             task.cancel()
 
     def call_at(

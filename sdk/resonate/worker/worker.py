@@ -20,6 +20,7 @@ from typing import Any
 from msgspec import Struct, ValidationError, convert
 
 from resonate.encoders import Encoder
+from resonate.engine.functions.attempt_limits import limits_of_root
 from resonate.engine.interpreter import Execution
 from resonate.engine.model import MOST_BLOCKS, Kind, Lineage, Node, Work, kind_of
 from resonate.errors import (
@@ -134,7 +135,7 @@ class Worker:
 
         They contain code, so they cannot be stored. Only those of the latest `MOST_REMEMBERED` calls are kept.
         """
-        if options.retry_policy is None and options.non_retryable_exceptions is None:
+        if options.retry_policy is options.non_retryable_exceptions is options.attempt_timeout is None:
             return
         self.options[id] = options
         if len(self.options) > MOST_REMEMBERED:
@@ -172,7 +173,8 @@ class Worker:
         run = TaskRun(self.resources, lease, task, execution, deadline)
         try:
             children = self._store.children(task.id) if task.version > 1 else ()
-            execution.start(children, self.resources.time.now(), task.resumed_by, task.cancel)
+            now = self.resources.time.now()
+            execution.start(children, now, task.resumed_by, task.cancel, task.version)
             report = run.to_the_end()
             if report.status == "completed":
                 self.encoders.pop(task.id, None)
@@ -281,6 +283,7 @@ class Worker:
             promise.id,
             kind,
             kind is Kind.WORKFLOW,
+            limits=None if options is UNSET else limits_of_root(options, kind),
         )
 
     def _call(self, promise: PromiseView, encoder: Encoder[Any, str | None] | None) -> Call:

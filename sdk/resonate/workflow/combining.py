@@ -11,9 +11,9 @@ from resonate.workflow.registry import Registry
 from resonate.workflow.signatures import signature_of
 
 if TYPE_CHECKING:
-    from resonate.workflow.combinators import Settled, Several, TimedWait, Winner
-    from resonate.workflow.mapping import Map, MapResult
-    from resonate.workflow.saga import Saga
+    from resonate.workflow.composites.combinators import Settled, Several, TimedWait, Winner
+    from resonate.workflow.composites.mapping import Map, MapResult
+    from resonate.workflow.composites.saga import Saga
 
 T = TypeVar("T")
 
@@ -200,7 +200,7 @@ class Combining:
         Raises:
             TypeError, ValueError: an argument has the wrong type or value.
         """
-        from resonate.workflow.mapping import Map, limit_of, refuse_items, tolerated_of
+        from resonate.workflow.composites.mapping import Map, limit_of, refuse_items, tolerated_of
 
         if isinstance(items, str) or not isinstance(items, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
             refuse_items(items)
@@ -239,7 +239,7 @@ class Combining:
         Returns:
             A command. Yield or await it for the value. After the time limit, that raises a `TimeoutError`.
         """
-        from resonate.workflow.combinators import TimedWait
+        from resonate.workflow.composites.combinators import TimedWait
 
         _require_promise("wait", promise)
         seconds = duration_s("timeout", timeout)
@@ -280,14 +280,14 @@ class Combining:
 
     def saga(self) -> Saga:
         """Return a new saga: actions that are undone in reverse order if the workflow fails or is cancelled."""
-        from resonate.workflow.saga import Saga
+        from resonate.workflow.composites.saga import Saga
 
         saga = Saga(self)
         self.sagas += (saga,)
         return saga
 
     def _several(self, kind: Any, members: tuple[Any, ...], named: dict[str, Any], cancel_losers: bool) -> Any:
-        from resonate.workflow.combinators import several
+        from resonate.workflow.composites.combinators import several
 
         command = several(kind, members, named, cancel_losers=cancel_losers)
         self.made += 1

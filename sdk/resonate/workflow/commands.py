@@ -28,7 +28,7 @@ def _refuse_task(awaited: object) -> None:
         refuse_task(awaited)
 
 
-CommandKind = Literal["run", "rpc", "promise", "sleep", "all", "all_settled", "any", "race", "cancel", "map"]
+CommandKind = Literal["run", "rpc", "promise", "sleep", "all", "all_settled", "any", "race", "cancel", "map", "patch"]
 """Kind of a command. A record stores it if its other tags do not show it."""
 
 
@@ -36,11 +36,11 @@ def sentence(kind: str, name: str, id: str | None = None) -> str:
     """Return a description of a command, for people.
 
     Args:
-        kind: a `CommandKind`.
-        name: the function that it calls, if it calls one.
+        kind: a `CommandKind`, or "attempt" for the mark of an attempt.
+        name: the function that it calls, or the name of a patch.
         id: its overridden id, if it has one.
     """
-    if kind in ("run", "rpc"):
+    if kind in ("run", "rpc", "attempt", "patch"):
         words = f"{kind} {name}"
     else:
         words = f"a {kind}" if kind in ("promise", "sleep") else f"ctx.{kind}"

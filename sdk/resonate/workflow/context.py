@@ -15,19 +15,21 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from resonate.validation import Seconds, duration_s
 from resonate.workflow.combining import Combining
 from resonate.workflow.commands import LFC, LFI, RFC, RFI, Command, Promise, PromiseCommand, Sleep
 from resonate.workflow.deterministic import Random, Time
 from resonate.workflow.logger import ContextLogger
+from resonate.workflow.patches import Patching
 from resonate.workflow.registry import Registry, plain_function
 from resonate.workflow.signatures import check
 
 if TYPE_CHECKING:
     from logging import Logger
 
-    from resonate.workflow.saga import Saga
+    from resonate.workflow.composites.saga import Saga
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -63,7 +65,7 @@ class Info(Struct):
     idempotency_key: str | None = None
 
 
-class Context(Combining):
+class Context(Combining, Patching):
     """The context of one execution of a function::
 
         def order(ctx: Context, item: str) -> Generator[Yieldable, Any, str]:
@@ -85,18 +87,7 @@ class Context(Combining):
         sagas: its sagas, which are compensated if it fails.
     """
 
-    __slots__ = (
-        "_dependencies",
-        "_id",
-        "_info",
-        "_logger",
-        "_registry",
-        "_root",
-        "count",
-        "made",
-        "replaying",
-        "sagas",
-    )
+    __slots__ = ("_dependencies", "_id", "_info", "_logger", "_root", "count", "replaying")
 
     def __init__(
         self, id: str, info: Info, registry: Registry, dependencies: Mapping[str, Any], root: str | None = None
@@ -141,6 +132,10 @@ class Context(Combining):
 
     def __repr__(self) -> str:
         return f"Context(id={self._id!r})"
+
+    def renewed(self) -> Context:
+        """Return a context of its own for another attempt of the same step."""
+        return Context(self._id, replace(self._info), self._registry, self._dependencies, self._root)
 
     def next_id(self) -> str:
         """Return the id of the next command: its number in the order of commands, below this execution's id."""

@@ -48,12 +48,15 @@ class CallOptions(StartOptions, total=False):
     """Options of a call that a client makes, besides those of `StartOptions`.
 
     Attributes:
+        attempt_timeout: the longest time of one attempt of a function that issues no commands; see `RunOptions`. It has
+            an effect in the process that starts the execution and runs it, as `retry_policy` has.
         encoder: encodes the arguments and decodes the result, instead of JSON. The worker needs the same encoder.
         idempotency_key: the key of the creation, or a function that returns it for the promise's id; the id by default.
         retry_policy: the retry policy of the called function, or a function that returns it for that function. The
             default is the one of `Resonate`.
     """
 
+    attempt_timeout: Seconds | None
     encoder: Encoder[Any, str | None] | None
     idempotency_key: str | Callable[[str], str] | None
     retry_policy: RetryPolicy | PolicyFor | None
@@ -77,6 +80,11 @@ class RunOptions(TypedDict, total=False):
     """Options of a function that a workflow runs in its worker: `ctx.run` and `ctx.begin_run`.
 
     Attributes:
+        at_most_once: whether an attempt is marked before it begins, so that no other worker repeats it. If a worker
+            dies during the attempt, the workflow gets a `StepInterrupted`. Only for steps. The step is retried only if
+            the call has a `retry_policy`.
+        attempt_timeout: the longest time of one attempt of a step, in seconds or as a `timedelta`. An attempt that
+            takes longer has failed with an `AttemptTimeout`, and is retried as the retry policy says.
         durable: whether the outcome is recorded; True by default. If not, replay may call the function again.
         encoder: encodes and decodes the outcome, instead of JSON.
         id: the id of the promise; by default derived from the workflow's id. An `id` makes it the root of a tree of its
@@ -90,6 +98,8 @@ class RunOptions(TypedDict, total=False):
             year by default, and never after the workflow's own deadline.
     """
 
+    at_most_once: bool | None
+    attempt_timeout: Seconds | None
     durable: bool | None
     encoder: Encoder[Any, str | None] | None
     id: str | None
@@ -130,6 +140,8 @@ class RemoteOptions(TypedDict, total=False):
 class Options(Struct, frozen=True, kw_only=True):
     """The options of one call; None means "not set"."""
 
+    at_most_once: bool | None = None
+    attempt_timeout: float | None = None
     catch_up: str | None = None
     durable: bool | None = None
     encoder: Encoder[Any, str | None] | None = None
@@ -149,17 +161,20 @@ class Options(Struct, frozen=True, kw_only=True):
 
         Raises:
             TypeError: an option is unknown or has the wrong type.
-            ValueError: a timeout or version is negative, or a text is empty.
+            ValueError: a timeout or version is negative, an attempt timeout is not positive, or a text is empty.
         """
         given = {name: value for name, value in sorted(changes.items()) if value is not None}
-        timeout = given.get("timeout")
-        unit = isinstance(timeout, timedelta)
-        if isinstance(timeout, timedelta):
-            given["timeout"] = timeout.total_seconds()
+        numbers: list[str] = []
+        for name in _DURATIONS:
+            if isinstance(duration := given.get(name), timedelta):
+                given[name] = duration.total_seconds()
+            elif duration is not None:
+                numbers.append(name)
         for name, value in given.items():
             _check(name, value)
-        if timeout is not None and not unit and given["timeout"] > YEAR_S:
-            warn_of_milliseconds("timeout", given["timeout"])
+        for name in numbers:
+            if given[name] > YEAR_S:
+                warn_of_milliseconds(name, given[name])
         return replace(self, **given)
 
     def key_for(self, id: str) -> str | None:
@@ -191,6 +206,8 @@ UNSET = Options()
 """The options of most calls: nothing is set."""
 
 _TYPES: dict[str, tuple[Any, str]] = {
+    "at_most_once": (bool, "bool"),
+    "attempt_timeout": ((int, float), "float"),
     "catch_up": (str, "str"),
     "durable": (bool, "bool"),
     "encoder": (Encoder, "Encoder"),
@@ -207,6 +224,8 @@ _TYPES: dict[str, tuple[Any, str]] = {
 }
 
 
+_DURATIONS = ("attempt_timeout", "timeout")
+_NUMBERS = (*_DURATIONS, "version")
 _NOT_EMPTY = ("id", "idempotency_key", "target")
 
 
@@ -219,7 +238,7 @@ def _check(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be `{shown}`, got the class {given.__name__}")
     if name in ("idempotency_key", "retry_policy") and callable(given):
         return
-    if not isinstance(given, expected) or (isinstance(given, bool) and name in ("timeout", "version")):
+    if not isinstance(given, expected) or (isinstance(given, bool) and name in _NUMBERS):
         raise TypeError(f"{name} must be `{shown}`, got {type(given).__name__}")
     if name in _NOT_EMPTY and not value:
         raise ValueError(f"{name} must not be empty: leave it out for the default")
@@ -231,6 +250,8 @@ def _check(name: str, value: Any) -> None:
         tags = cast("dict[Any, Any]", value)
         if not all(isinstance(part, str) for part in (*tags, *tags.values())):
             raise TypeError(f"tags must map `str` to `str`, got {tags!r}")
+    if name == "attempt_timeout" and not 0 < value < math.inf:
+        raise ValueError(f"attempt_timeout must be a finite number of seconds above zero, got {value}")
     if name in ("timeout", "version") and not 0 <= value < math.inf:
         wanted = "greater than or equal to zero" if value < 0 else "finite and greater than or equal to zero"
         raise ValueError(f"{name} must be {wanted}, got {value}")

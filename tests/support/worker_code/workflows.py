@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resonate import Context, Resonate
-from resonate.errors import ResonateTimedoutError
+from resonate.errors import ResonateTimedoutError, StepInterrupted
 from resonate.retry_policies import Constant, Never
 from resonate_store.model.clock import ambient
 from tests.support import journal
@@ -99,6 +99,62 @@ def outlived(ctx: Context, seconds: float) -> Workflow:
     except ResonateTimedoutError as error:
         yield ctx.sleep(60)
         return error.id
+
+
+@resonate.register
+def impatient(ctx: Context, seconds: float) -> Workflow:
+    """Its step takes longer than an attempt may take. The first two attempts are abandoned."""
+    policy = Constant(delay=60, max_retries=2)
+    found = yield ctx.run(slow_at_first, seconds).options(attempt_timeout=seconds, retry_policy=policy)
+    yield ctx.sleep(60)
+    return found
+
+
+def slow_at_first(ctx: Context, seconds: float) -> str:
+    journal.runs[ctx.id] += 1
+    return "in time" if ctx.info.attempt > 2 else hang(ctx, seconds)
+
+
+@resonate.register
+def careful(ctx: Context, asynchronous: bool) -> Workflow:
+    """Its steps run at most once. The second fails once and is retried."""
+    first = yield from _caught(ctx.run(look_up, "tea") if asynchronous else ctx.run(add, 1, 2))
+    second = yield from _caught(ctx.run(fail_once).options(retry_policy=Constant(delay=60, max_retries=1)))
+    yield ctx.sleep(60)
+    third = yield from _caught(ctx.run(add, 3, 4))
+    return [first, second, third]
+
+
+@resonate.register
+def amended(ctx: Context, patches: int) -> Workflow:
+    """Each step is that of a patch."""
+    total = 0
+    for n in range(patches):
+        if (yield ctx.patched(f"patch-{n}")):
+            total = yield ctx.run(add, total, n)
+    yield ctx.sleep(60)
+    yield ctx.deprecate_patch("patch-0")
+    return [total, (yield ctx.patched("patch-0"))]
+
+
+@resonate.register
+def marked(ctx: Context, steps: int) -> Workflow:
+    for n in range(steps):
+        yield ctx.run(add, n, n).options(at_most_once=True)
+
+
+def _caught(call: Any) -> Workflow:
+    try:
+        return (yield call.options(at_most_once=True))
+    except StepInterrupted as error:
+        return f"interrupted in attempt {error.attempt}"
+
+
+def fail_once(ctx: Context) -> str:
+    journal.runs[f"{ctx.id}~{ctx.info.attempt}"] += 1
+    if ctx.info.attempt == 1:
+        raise ValueError("again")
+    return "twice"
 
 
 @resonate.register

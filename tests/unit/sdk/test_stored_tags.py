@@ -31,6 +31,8 @@ ISSUES = {
     "detached": lambda ctx: ctx.detached("f").options(tags=FORGED),
     "promise": lambda ctx: ctx.promise(tags=FORGED),
     "sleep": lambda ctx: ctx.sleep(5),
+    "mark": lambda ctx: ctx.run(step, 1).options(at_most_once=True, tags=FORGED),
+    "patch": lambda ctx: ctx.patched("taxes-2"),
     "step retry": lambda ctx: ctx.run(step, -1),
     "async retry": lambda ctx: ctx.run(commanding).options(retry_policy=Constant(delay=5)),
 }
@@ -49,6 +51,8 @@ STORED: dict[str, dict[str, str]] = {
     "detached": {**GLOBAL, **TARGET, "mine": "x", "resonate:func": "f", "resonate:origin": "w.1"},
     "promise": {**GLOBAL, "mine": "x"},
     "sleep": {**GLOBAL, **TIMER},
+    "mark": {**LOCAL, "resonate:func": "step", "resonate:kind": "attempt", "resonate:begun": "1"},
+    "patch": {**LOCAL, "resonate:kind": "patch", "resonate:name": "taxes-2", "resonate:after": "0"},
     "step retry": {**RETRY, "resonate:func": "step"},
     "async retry": {**RETRY, "resonate:func": "commanding", "resonate:workflow": "true"},
 }
@@ -70,7 +74,8 @@ def begin(driver: Driver, name: str, id: str | None = None) -> None:
 @pytest.mark.parametrize("name", STORED)
 def test_stored_tags_of_each_command(driver: Driver, name: str) -> None:
     begin(driver, name)
-    assert driver.promise("w.1~1" if "retry" in name else "w.1").tags == STORED[name]
+    id = {"mark": "w.1~m1", "patch": "w.patch~taxes-2"}.get(name, "w.1~1" if "retry" in name else "w.1")
+    assert driver.promise(id).tags == STORED[name]
 
 
 @pytest.mark.parametrize(

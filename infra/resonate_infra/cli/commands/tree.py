@@ -2,7 +2,8 @@
 
 One search by id, in one partition of a table, reads the tree. Each task that is not fulfilled needs another request. A
 retry timer is not a node, it counts as an attempt of its step. Its id is `{step}~{attempt}`, or `{id}.0~{attempt}` for
-the function of a task.
+the function of a task. The mark of an attempt that has begun, `{step}~m{attempt}`, is a node until its step has a
+record: the step runs, or was interrupted.
 
 The official SDKs put a colon between the root and the ids of its children, and these are read with more searches. This
 SDK uses no colon, so its executions do not need them.
@@ -35,7 +36,7 @@ from resonate_store.interface import whole
 from resonate_store.model.ids import parent
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import PromiseGet
-from resonate_store.model.tags import FUNC, ORIGIN
+from resonate_store.model.tags import AFTER, BEGUN, FUNC, ORIGIN
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -125,7 +126,7 @@ def call_tree(session: Session, id: str) -> TreeNode:
 
     nodes = {id: TreeNode(root, task_of(session, root))}
     timers: list[tuple[int, str, PromiseView]] = []
-    for promise in sorted(found.values(), key=lambda promise: _place(promise.id)):
+    for promise in sorted(found.values(), key=_place):
         step, _, attempt = promise.id.rpartition("~")
         if step in found and attempt.isdecimal():
             timers.append((int(attempt), step, promise))
@@ -133,6 +134,8 @@ def call_tree(session: Session, id: str) -> TreeNode:
         if attempt.isdecimal() and step.endswith(".0") and step[:-2] in (id, *found):
             timers.append((int(attempt), step[:-2], promise))  # A retry timer of the function of a task.
             continue
+        if BEGUN in promise.tags and step in found:
+            continue  # The mark of an attempt. If its step has no record, the mark is shown.
         parent_node = nodes.get(parent(promise.id))
         if parent_node is not None and not independent(promise):  # Else only its id lies below.
             node = nodes[promise.id] = TreeNode(promise, task_of(session, promise))
@@ -172,7 +175,10 @@ def tree_json(node: TreeNode, raw: bool) -> dict[str, Any]:
 
 
 def command_of(node: TreeNode) -> str:
-    """Return what created the promise: `execution of order`, `run charge`, `rpc charge`, `a sleep` or `a promise`."""
+    """Return what created the promise: `execution of order`, `run charge`, `rpc charge`, `a sleep` or `a promise`.
+
+    The mark of an attempt that has begun is an `attempt charge`, and the marker of a patch is a `patch taxes-2`.
+    """
 
     function = function_of(node.promise)
     if function and node.foreign:
@@ -215,7 +221,13 @@ def _line(node: TreeNode, name: str, now: int) -> Any:
     return line
 
 
-def _place(id: str) -> list[tuple[int, str]]:
-    """Return the sort key that orders ids as their commands were issued: parents first, children by their numbers."""
-    parts = id.replace(":", ".").split(".")
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+def _place(promise: PromiseView) -> list[tuple[int, str]]:
+    """Return the sort key that orders promises as their commands were issued: parents first, children by their numbers.
+
+    The marker of a patch follows the command before it.
+    """
+    parts = promise.id.replace(":", ".").split(".")
+    place = [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+    if (after := promise.tags.get(AFTER, "")).isdecimal():
+        place[-1] = (int(after), parts[-1])
+    return place

@@ -2,10 +2,11 @@
 
 A pause that is long enough to suspend the task becomes a timer promise. This promise has the error and the number of
 the attempt. So the worker may exit, and the count of attempts survives (docs/rules.md R12). The worker waits out a
-shorter pause and does not record it, with two exceptions:
+shorter pause and does not record it, with three exceptions:
 
 - A root workflow records every failed attempt, because the worker that continues it may not have the retry policy of
   its caller.
+- A step that runs at most once records every failed attempt, so that its mark does not count as an interruption.
 - After every `SERIES` attempts the pause is long enough for a timer, so that a function that always fails does not
   occupy a worker.
 """
@@ -117,7 +118,7 @@ def decide(
     until = now + pause_ms
     short = pause_ms <= WORTH_SUSPENDING_MS
     if short or not work.node.durable:
-        return PauseHere(pause_ms, until, policy, recorded=short and work.is_workflow and is_root)
+        return PauseHere(pause_ms, until, policy, recorded=short and _is_recorded(work, is_root))
     return DurableTimer(pause_ms, until, policy)
 
 
@@ -144,6 +145,11 @@ def repeated_attempts(work: Work, timer: PromiseView | None) -> int:
     if work.kind is Kind.STEP or (work.kind is Kind.ASYNC and timer is not None and WORKFLOW not in timer.tags):
         return attempt_of(timer)
     return 0
+
+
+def _is_recorded(work: Work, is_root: bool) -> bool:
+    """Return whether a failed attempt is recorded although the pause after it is short."""
+    return (work.is_workflow and is_root) or (work.limits is not None and work.limits.at_most_once)
 
 
 def _pause_after(

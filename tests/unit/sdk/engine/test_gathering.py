@@ -8,7 +8,7 @@ import pytest
 
 from resonate import Context
 from resonate.errors import NonDeterminismError, ResonateHaltedError
-from resonate.workflow.combinators import Settled, Winner
+from resonate.workflow.composites.combinators import Settled, Winner
 from tests.support.driver import Driver, Flow
 from tests.support.steps import ONCE, Diary, double
 from tests.support.ways import always_three_ways, three_ways

@@ -123,6 +123,11 @@ def test_stuck_names_a_workflow_that_fails_without_end(stack: MemoryStack) -> No
         stack.run(runs(hasty, retry_policy=Constant(3600)), id="w1")
 
 
+def test_stuck_names_a_marked_step_that_fails_without_end(stack: MemoryStack) -> None:
+    with pytest.raises(Stuck, match=r"w1\.1: bad has failed 1\d\d times, at last with KeyError"):
+        stack.run(runs(bad, at_most_once=True, retry_policy=Constant(3600)), id="w1")
+
+
 def test_stuck_names_a_failing_step_with_short_delays(stack: MemoryStack) -> None:
     def impatient(ctx: Context, delay: float) -> Flow:
         yield ctx.run(bad).options(retry_policy=Constant(delay))

@@ -4,7 +4,8 @@ import pytest
 
 from resonate import Context, Resonate
 from resonate.errors import ResonateStoreError
-from resonate.testing import History, HistoryFormatError, MemoryStack, Recorded, export_history
+from resonate.retry_policies import Constant
+from resonate.testing import History, HistoryFormatError, MemoryStack, Recorded, export_history, replay
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.requests import PromiseCreate
 from resonate_store.model.tags import TARGET
@@ -54,6 +55,34 @@ def test_history_leaves_out_detached_trees_and_similar_ids(stack: MemoryStack) -
     assert [record.id for record in history if record.foreign] == ["a.3"]
     assert "a.3.1" not in history
     assert stack.history("a.3").commands == ["run notify", "a sleep"]
+
+
+def test_history_shows_marks_of_attempts_after_their_step(stack: MemoryStack) -> None:
+    def moody(ctx: Context) -> str:
+        if ctx.info.attempt == 1:
+            raise ValueError("again")
+        return "ok"
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(moody).options(at_most_once=True, retry_policy=Constant(60))
+        return (yield ctx.run(moody).options(retry_policy=Constant(60)))
+
+    stack.run(workflow, id="w")
+    history = stack.history("w")
+
+    shown = [(record.id, record.command) for record in history[1:]]
+    assert shown == [
+        ("w.1", "run moody"),
+        ("w.1~m1", "attempt moody"),
+        ("w.1~1", "a retry timer"),
+        ("w.1~m2", "attempt moody"),
+        ("w.2", "run moody"),
+        ("w.2~1", "a retry timer"),
+    ]
+    assert history.commands == ["run moody", "run moody"]
+    assert replay(history, workflow).finished
+    assert stack.invocations.total() == 3
+    assert export_history(stack.store, "w") == History.from_json(history.to_json())
 
 
 def test_history_is_in_the_order_of_numbers(stack: MemoryStack) -> None:

@@ -391,3 +391,86 @@ def test_replay_warns_of_changed_arguments_data_and_sleeps() -> None:
     assert "w.2 (a sleep) slept 60 s when it was recorded, and now 61 s" in str(warned[1].message)
     assert "'ada'" in str(warned[0].message)
     assert replay(history, same).changed == ()
+
+
+def taxes(ctx: Context) -> Flow:
+    """A workflow and a nested one, which both have changed."""
+    yield ctx.run(notify, "begun")
+    nested = yield ctx.run(levies)
+    yield ctx.sleep(60)
+    if (yield ctx.patched("taxes-2")):
+        yield ctx.run(charge, 2)
+    yield ctx.run(charge, 1)
+    yield ctx.sleep(60)
+    return nested
+
+
+def levies(ctx: Context) -> Flow:
+    yield ctx.run(notify, "levies")
+    if (yield ctx.patched("levies-2")):
+        yield ctx.run(charge, 3)
+
+
+def taxes_before(ctx: Context) -> Flow:
+    def levies(ctx: Context) -> Flow:
+        yield ctx.run(notify, "levies")
+
+    yield ctx.run(notify, "begun")
+    yield ctx.run(levies)
+    yield ctx.sleep(60)
+    yield ctx.run(charge, 1)
+    yield ctx.sleep(60)
+
+
+def taxes_afterwards(ctx: Context) -> Flow:
+    yield ctx.run(notify, "begun")
+    yield ctx.run(levies)
+    yield ctx.sleep(60)
+    yield ctx.deprecate_patch("taxes-2")
+    yield ctx.run(charge, 2)
+    yield ctx.run(charge, 1)
+    yield ctx.sleep(60)
+
+
+def at_each_sleep(workflow: Callable[..., Any]) -> list[History]:
+    """Return the histories of one execution at its first sleep, its second sleep, and its end."""
+    stack = MemoryStack()
+    stack.register(workflow, name="taxes")
+    stack.start("taxes", id="t")
+    histories = [stack.history("t")]
+    for _ in range(2):
+        stack.advance(seconds=61)
+        histories.append(stack.history("t"))
+    assert histories[-1].root.state == "resolved"
+    return histories
+
+
+def test_replay_answers_patches_as_a_worker_does() -> None:
+    first, second = ("t", "taxes-2"), ("t.2", "levies-2")
+    old = [replay(history, taxes) for history in at_each_sleep(taxes_before)]
+    assert [replayed.patches for replayed in old] == [
+        {second: False},
+        {first: False, second: False},
+        {first: False, second: False},
+    ]
+    new_histories = at_each_sleep(taxes)
+    new = [replay(history, taxes) for history in new_histories]
+    assert [replayed.patches for replayed in new] == [
+        {second: True},
+        {first: True, second: True},
+        {first: True, second: True},
+    ]
+    assert [replayed.finished for replayed in (*old, *new)] == [False, False, True] * 2
+    for history in new_histories:
+        assert replay(history, taxes_afterwards).finished == (history is new_histories[-1])
+    ids = [record.id for record in new_histories[-1]]
+    assert ids[ids.index("t.patch~taxes-2") - 1] == "t.3", "a marker follows the command before it"
+    assert (new_histories[-1]["t.patch~taxes-2"].command, new_histories[-1].commands[3]) == (
+        "patch taxes-2",
+        "run charge",
+    )
+
+
+def test_difference_shows_old_code_after_a_patch() -> None:
+    with pytest.raises(Difference, match=r"is t\.2\.2\n  recorded: run charge\n  now:      nothing"):
+        replay(at_each_sleep(taxes)[1], taxes_before)

@@ -18,7 +18,14 @@ def foo(_: Context) -> None: ...
 
 
 COMMON: dict[str, Any] = {"id": "x", "idempotency_key": "k", "tags": {"a": "b"}, "timeout": 1.5}
-LOCAL = {**COMMON, "durable": False, "non_retryable_exceptions": (ValueError,), "retry_policy": Never()}
+LOCAL = {
+    **COMMON,
+    "at_most_once": True,
+    "attempt_timeout": 2.5,
+    "durable": False,
+    "non_retryable_exceptions": (ValueError,),
+    "retry_policy": Never(),
+}
 REMOTE: dict[str, Any] = {**COMMON, "target": "g", "version": 2}
 COMMANDS: list[tuple[Any, type, bool, str, dict[str, Any]]] = [
     (CONTEXT.run(foo), LFC, True, "run foo", LOCAL),

@@ -19,6 +19,8 @@ MINUTE = timedelta(minutes=1)
 POLICIES = [Constant(delay=MINUTE), Linear(delay=MINUTE), Exponential(delay=MINUTE, max_delay=timedelta(minutes=2))]
 
 ALL: dict[str, Any] = {
+    "at_most_once": True,
+    "attempt_timeout": 2.5,
     "durable": False,
     "id": "x",
     "idempotency_key": "k",
@@ -52,6 +54,12 @@ def test_options_over_defaults() -> None:
 def test_option_with_wrong_type_or_value_is_refused_by_name(subtests: pytest.Subtests) -> None:
     finite = "must be finite and greater than or equal to zero, got"
     cases: list[tuple[str, Any, type[Exception], str]] = [
+        ("at_most_once", 1, TypeError, "at_most_once must be `bool`, got int"),
+        ("attempt_timeout", "1", TypeError, "attempt_timeout must be `float`, got str"),
+        ("attempt_timeout", True, TypeError, "attempt_timeout must be `float`, got bool"),
+        ("attempt_timeout", 0, ValueError, "attempt_timeout must be a finite number of seconds above zero, got 0"),
+        ("attempt_timeout", -1, ValueError, "attempt_timeout must be a finite number of seconds above zero, got -1"),
+        ("attempt_timeout", float("inf"), ValueError, "attempt_timeout must be a finite number of seconds above zero"),
         ("durable", 1, TypeError, "durable must be `bool`, got int"),
         ("id", 5, TypeError, "id must be `str`, got int"),
         ("idempotency_key", b"k", TypeError, "idempotency_key must be `str`, got bytes"),
@@ -66,7 +74,7 @@ def test_option_with_wrong_type_or_value_is_refused_by_name(subtests: pytest.Sub
         ("timeout", True, TypeError, "timeout must be `float`, got bool"),
         ("version", 1.5, TypeError, "version must be `int`, got float"),
         ("version", True, TypeError, "version must be `int`, got bool"),
-        ("colour", "red", TypeError, "unknown option 'colour': the options are catch_up, durable, encoder,"),
+        ("colour", "red", TypeError, "unknown option 'colour': the options are at_most_once, attempt_timeout,"),
         ("timeout", -0.1, ValueError, "timeout must be greater than or equal to zero, got -0.1"),
         ("version", -1, ValueError, "version must be greater than or equal to zero, got -1"),
         ("timeout", float("inf"), ValueError, f"timeout {finite} inf"),
@@ -88,10 +96,11 @@ def test_timeout_that_looks_like_milliseconds_warns_at_its_caller(subtests: pyte
         Resonate.local().options,
         ctx.rpc("f").options,
         lambda timeout: ctx.promise(timeout=timeout),
+        lambda timeout: Options().merge(attempt_timeout=timeout),
         lambda timeout: ctx.sleep(timeout),
     ]
     for timeout, years in ((86_400_000, "2.7"), (315_576_001, "10.0"), (6e12, "190,128.5")):
-        message = f"(timeout|secs) is in seconds, and .* are {years} years"
+        message = f"(timeout|attempt_timeout|secs) is in seconds, and .* are {years} years"
         for call in calls:
             with subtests.test(timeout=timeout, call=call):
                 with pytest.warns(UserWarning, match=message) as warned:

@@ -7,7 +7,20 @@ import re
 from resonate_infra.server.assembly import Server
 from resonate_store.model.clock import ManualClock, ambient
 from resonate_store.model.requests import PromiseCreate, PromiseRecord
-from resonate_store.model.tags import BRANCH, ELAPSED, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
+from resonate_store.model.tags import (
+    AFTER,
+    BEGUN,
+    BRANCH,
+    ELAPSED,
+    KIND,
+    NAME,
+    ORIGIN,
+    PARENT,
+    PREFIX,
+    SCOPE,
+    TARGET,
+    TIMER,
+)
 from tests.support.command_line import CommandLine
 from tests.support.dynamo import Table
 from tests.unit.infra.cli.conftest import Suspend
@@ -66,6 +79,38 @@ def test_tree_counts_attempts_that_left_no_record(server: Server, resonate: Comm
 
     assert resonate.json("tree", id)["children"][0]["attempts"] == 101
     assert resonate.ok("tree", id).out.splitlines()[1].rstrip().endswith("  attempt 101")
+
+
+def test_tree_shows_the_mark_of_a_step_without_record(server: Server, resonate: CommandLine, id: str) -> None:
+    """Once the step has a record, its mark is not a node."""
+    step = {ORIGIN: id, BRANCH: id, PARENT: id, SCOPE: "local", "resonate:func": "pay"}
+    mark = {**step, KIND: "attempt", BEGUN: "1"}
+    for request in (
+        PromiseCreate(id, 2**52, tags={ORIGIN: id, BRANCH: id}),
+        PromiseRecord(f"{id}.1~m1", 2**52, ambient().now(), "resolved", tags=mark),
+        PromiseRecord(f"{id}.2~m1", 2**52, ambient().now(), "resolved", tags=mark),
+        PromiseRecord(f"{id}.2", 2**52, ambient().now(), "resolved", tags=step),
+    ):
+        assert server.store.apply(request).ok
+
+    shown = {each["id"]: each["command"] for each in resonate.json("tree", id)["children"]}
+    assert shown == {f"{id}.1~m1": "attempt pay", f"{id}.2": "run pay"}
+
+
+def test_tree_shows_a_patch_after_the_command_before_it(server: Server, resonate: CommandLine, id: str) -> None:
+    below = {ORIGIN: id, BRANCH: id, PARENT: id, SCOPE: "local"}
+    step = {**below, "resonate:func": "pay"}
+    marker = {**below, KIND: "patch", NAME: "taxes-2", AFTER: "1"}
+    for request in (
+        PromiseCreate(id, 2**52, tags={ORIGIN: id, BRANCH: id}),
+        PromiseRecord(f"{id}.patch~taxes-2", 2**52, ambient().now(), "resolved", tags=marker),
+        *(PromiseRecord(f"{id}.{n}", 2**52, ambient().now(), "resolved", tags=step) for n in (1, 2)),
+    ):
+        assert server.store.apply(request).ok
+
+    shown = [(each["id"], each["command"]) for each in resonate.json("tree", id)["children"]]
+    assert shown == [(f"{id}.1", "run pay"), (f"{id}.patch~taxes-2", "patch taxes-2"), (f"{id}.2", "run pay")]
+    assert ".patch~taxes-2  patch taxes-2  resolved" in resonate.ok("tree", id).out
 
 
 def test_tree_shows_the_duration_of_a_step(server: Server, resonate: CommandLine, id: str) -> None:
