@@ -126,7 +126,7 @@ def _acquired(record: Record, task: TaskRecord, pid: str, ttl_ms: int, now: int)
 def release(request: TaskRelease, now: int) -> Transition:
     draft = Draft(now)
     (record,) = yield from draft.read(request.id)
-    refusal = _not_held(record, request.version)
+    refusal = not_held(record, request.version)
     if record is None or record.task is None or refusal is not None:
         return draft.outcome(refusal or not_found())
     if request.handover:
@@ -164,14 +164,14 @@ def attempts_after(record: Record, task: TaskRecord) -> Generator[Need, Any, int
     count.
     """
     since = task.acquired_at or 0
-    coroutines = [record.id]
+    coroutines = [NeedChildren(record.id, record.generation)]
     while coroutines:
-        children: tuple[Record, ...] = yield NeedChildren(coroutines.pop())
+        children: tuple[Record, ...] = yield coroutines.pop()
         for child in children:
             if child.created_at >= since or (child.settled_at or 0) >= since:
                 return 0
             if child.pending and child.task is None and not child.timer:
-                coroutines.append(child.id)
+                coroutines.append(NeedChildren(child.id))
     return task.attempts + 1
 
 
@@ -203,7 +203,7 @@ def redispatched(task: TaskRecord, now: int, longest_ms: int | None = None) -> T
 def fulfill(request: TaskFulfill, now: int) -> Transition:
     draft = Draft(now)
     (record,) = yield from draft.read(request.id)
-    refusal = _not_held(record, request.version)
+    refusal = not_held(record, request.version)
     if record is None or refusal is not None:
         return draft.outcome(refusal or not_found())
     record = draft.put(settled(record, request.settle.state, request.settle.value, now))
@@ -224,7 +224,7 @@ def _await(id: str, version: int, ids: tuple[str, ...], now: int, *, suspending:
     draft = Draft(now)
     distinct = tuple(dict.fromkeys(ids))  # T10
     record, *awaited = yield from draft.read(id, *distinct)
-    refusal = _not_held(record, version)
+    refusal = not_held(record, version)
     if record is None or record.task is None or refusal is not None:
         return draft.outcome(refusal or not_found())
     promises: list[Record] = []
@@ -249,7 +249,7 @@ def _await(id: str, version: int, ids: tuple[str, ...], now: int, *, suspending:
 def suspend_registered(request: TaskSuspendRegistered, now: int) -> Transition:
     draft = Draft(now)
     (record,) = yield from draft.read(request.id)
-    refusal = _not_held(record, request.version)
+    refusal = not_held(record, request.version)
     if record is None or record.task is None or refusal is not None:
         return draft.outcome(refusal or not_found())
     if record.task.resumes:
@@ -280,14 +280,15 @@ def _redirect(draft: Draft, record: Record, task: TaskRecord, promises: list[Rec
     """Answer 300 because an awaited promise has settled, and clear the buffered resumes: the response replaces them."""
     if task.resumes:
         draft.put(replace(record, task=replace(task, resumes=())))
-    return Response(status=300, preload=tuple(promise.promise() for promise in promises if not promise.pending))
+    settled = tuple(promise.promise() for promise in promises if not promise.pending)
+    return Response(status=300, preload=settled, generation=record.generation)
 
 
 def fence(request: TaskFence, now: int) -> Transition:
     draft = Draft(now)
     action = request.action
     record, inner = yield from draft.read(request.id, action.id)
-    refusal = _not_held(record, request.version, message="Version mismatch")
+    refusal = not_held(record, request.version, message="Version mismatch")
     if record is None or refusal is not None:
         return draft.outcome(refusal or not_found())
     draft.hold(record)
@@ -302,7 +303,7 @@ def fence(request: TaskFence, now: int) -> Transition:
 def extend(request: TaskExtend, now: int) -> Transition:
     draft = Draft(now)
     (record,) = yield from draft.read(request.id)
-    if record is not None and record.task is not None and _not_held(record, request.version) is None:
+    if record is not None and record.task is not None and not_held(record, request.version) is None:
         task = record.task
         if task.pid == request.pid and task.ttl is not None:
             draft.put(replace(record, task=replace(task, expires_at=now + task.ttl)))
@@ -316,7 +317,7 @@ def verify(request: TaskVerify, now: int) -> Transition:
     """
     record: Record | None
     (record,) = yield NeedRecords((request.id,))
-    refusal = _not_held(record, request.version)
+    refusal = not_held(record, request.version)
     if refusal is None and record is not None and record.timeout_at <= now:
         refusal = _conflict("Task is fulfilled")
     return Outcome(refusal or Response())
@@ -330,7 +331,7 @@ def halt(request: TaskHalt, now: int) -> Transition:
     task = record.task
     if task.state == "fulfilled":
         return draft.outcome(_conflict("Task is fulfilled"))
-    if request.version is not None and _not_held(record, request.version) is not None:
+    if request.version is not None and not_held(record, request.version) is not None:
         return draft.outcome(_conflict("Task is not acquired at this version"))
     if task.state != "halted":
         halted = TaskRecord(
@@ -430,7 +431,8 @@ def _waits(awaiter: Record, task: TaskRecord, awaited: Record | None) -> bool:
     return registered or awaited.callbacks.get(awaiter.id) == task.version
 
 
-def _not_held(record: Record | None, version: int, message: str | None = None) -> Response | None:
+def not_held(record: Record | None, version: int, message: str | None = None) -> Response | None:
+    """Return the refusal of a request of the holder if the task is not acquired at `version`, else None."""
     if record is None or record.task is None:
         return not_found()
     if record.task.state != "acquired":

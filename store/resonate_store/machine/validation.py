@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 from resonate_store.model import addresses, cron, ids
+from resonate_store.model.generation_requests import TaskContinueAs
 from resonate_store.model.records import END_OF_TIME, CatchUp, Overlap, Value
 from resonate_store.model.requests import (
     AwaitedCreate,
@@ -141,6 +142,14 @@ def _step(request: TaskRecordStep) -> str | None:
         return f"createdAt is an instant in milliseconds since the epoch and cannot be {record.created_at}"
     if TARGET in record.tags:
         return f"the record of a finished step has no task: remove {TARGET}"
+    return None
+
+
+def _continuation(request: TaskContinueAs) -> str | None:
+    if problem := ids.problem_with(request.id):
+        return problem
+    if not 2 <= request.generation <= END_OF_TIME:
+        return f"the generation is the number of the next history, 2 or more, and cannot be {request.generation}"
     return None
 
 
@@ -302,6 +311,7 @@ _CHECKS: dict[type, Callable[[Any], str | None]] = {
     TaskSuspend: _suspension,
     TaskFence: _fence,
     TaskRecordStep: _step,
+    TaskContinueAs: _continuation,
     TaskHeartbeat: _heartbeat,
     TaskSearch: _task_search,
     ScheduleCreate: _schedule,

@@ -122,7 +122,8 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw
 
     `workers` is how many workers poll for a pending task now. Only a server that workers poll knows it, and only the
     response of `promise.get` has it. `resumed_by` lists the awaited promises that have resumed the task. Only the
-    worker that acquires the task gets it.
+    worker that acquires the task gets it. `generation` is the number of the present history, from 2 on. It is None for
+    the first one (docs/rules.md G1).
     """
 
     id: str
@@ -137,6 +138,7 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw
     retry_at: int | None = None
     workers: int | None = None
     resumed_by: tuple[str, ...] = ()
+    generation: int | None = None
 
 
 class Schedule(Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
@@ -201,6 +203,8 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     - `listeners` maps an address to the instant of its registration.
     - `delivered` is true when all effects of the settlement have been carried out.
     - `wake_at` is the earliest instant at which anything may be due.
+    - `generation` is the number of the present history of an execution that has continued as a new one. It is None in
+      the first generation (docs/rules.md G1).
     - `written_at` is the instant of the last write. `rev` increases by 1 with each write.
     """
 
@@ -219,6 +223,7 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     wake_at: int | None = None
     written_at: int = 0
     rev: int = 0
+    generation: int | None = None
 
     @property
     def pending(self) -> bool:
@@ -288,6 +293,7 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
             error=self.task.error,
             halted_at=self.task.halted_at,
             retry_at=self.task.retry_at if self.task.state == "pending" and not self.task.offers else None,
+            generation=self.generation,
         )
 
 

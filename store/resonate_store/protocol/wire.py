@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
+from resonate_store.model.generation_requests import TaskContinueAs
 from resonate_store.model.records import END_OF_TIME, PromiseView, Schedule, Task
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -59,7 +60,7 @@ TIME = "resonate:time"
 
 KINDS = "resonate:kinds"
 """The key of the kinds in the head of a response that the server knows and the official protocol lacks."""
-OWN_KINDS = ("task.record",)
+OWN_KINDS = ("task.record", "task.continue_as")
 """The kinds that a server advertises. A client does not send them to a server that does not (docs/decisions/0075)."""
 
 NEVER = 2**63 - 1
@@ -139,6 +140,7 @@ DATA: dict[str, type] = {
             TaskHeartbeat,
             TaskHalt,
             TaskContinue,
+            TaskContinueAs,
             TaskSearch,
             ScheduleGet,
             ScheduleCreate,
@@ -339,6 +341,7 @@ HELD: dict[str, tuple[str, ...]] = {
     TaskFulfill.kind: ("promise",),
     TaskFence.kind: ("action",),
     TaskRecordStep.kind: ("promise",),
+    TaskContinueAs.kind: ("task",),
     TaskSearch.kind: ("tasks",),
     ScheduleGet.kind: ("schedule",),
     ScheduleCreate.kind: ("schedule",),
