@@ -188,8 +188,8 @@ class Store(MinimalStore, Protocol):
 
     @property
     def has_generations(self) -> bool:
-        """Whether the store takes a `TaskContinueAs`. The default is False."""
-        return False
+        """Whether the store takes a `TaskContinueAs`. The default is True: only another server may not know it."""
+        return True
 
     def fences_records_by(self, id: str, version: int) -> bool:  # noqa: ARG002
         """Return whether this version of a task fences the records of its steps.
@@ -304,7 +304,7 @@ class PlainStore(StoreWrapper):
 
     @property
     def has_generations(self) -> bool:
-        return getattr(self.underlying, "has_generations", False)
+        return getattr(self.underlying, "has_generations", True)
 
     def fences_records_by(self, id: str, version: int) -> bool:
         return self.underlying.fences_records_by(id, version)

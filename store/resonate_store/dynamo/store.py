@@ -141,10 +141,6 @@ class DynamoStore(Maintenance, Store):
     def hands_over_callers(self) -> bool:
         return self.delivery is not None and self.delivery.announces != "everything"
 
-    @property
-    def has_generations(self) -> bool:
-        return True
-
     def delivered_by(self, delivery: Delivery) -> DynamoStore:
         """Return this store with another delivery of its effects."""
         store = copy(self)
