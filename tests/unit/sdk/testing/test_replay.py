@@ -391,3 +391,30 @@ def test_replay_warns_of_changed_arguments_data_and_sleeps() -> None:
     assert "w.2 (a sleep) slept 60 s when it was recorded, and now 61 s" in str(warned[1].message)
     assert "'ada'" in str(warned[0].message)
     assert replay(history, same).changed == ()
+
+
+def test_replay_of_a_later_generation_begins_with_its_arguments() -> None:
+    def monitor(ctx: Context, seen: int) -> Flow:
+        got.append(seen)
+        yield ctx.run(charge, seen)
+        yield ctx.run(rest, 3600.0)
+        if seen < 12:
+            return ctx.continue_as(seen + 1)
+        yield ctx.sleep(86_400)
+
+    def changed(ctx: Context, _: int) -> Flow:
+        yield ctx.run(charge, 1)
+        yield ctx.sleep(86_400)
+
+    got: list[int] = []
+    stack = MemoryStack()
+    stack.start(monitor, 1, id="m")
+    stack.advance(days=400)
+    history = stack.history("m")
+    got.clear()
+    replayed = replay(history, monitor)
+    assert (got, replayed.finished) == ([12], True)
+    assert replayed.commands == ("m", "m.12+1", "m.12+2", "m.12+2.1", "m.12+2.2", "m.12+3")
+    with pytest.raises(Difference, match=r"m\.12\+2\n  recorded: run rest\n  now:      a sleep") as found:
+        replay(history, changed)
+    assert "the arguments of generation 12" in str(found.value)
