@@ -78,7 +78,7 @@ class StreamOutlets(TimerOutlets):
         self.transports = transports
         self.retention_s = retention_s
         self.count = count
-        self.prune_with: Callable[[Prune], object] = self.store.delete_generations
+        self.prune_with: Callable[[Prune], object] = lambda outdated: self.store.delete_generations(outdated)
 
     def apply(self, request: Request) -> Response:
         return self.store.apply(request)

@@ -228,9 +228,8 @@ class _Replay:
         worker.remember(history.id, options)
         children = history.children(history.id)
         promise = _as_pending(history.root.promise)
-        generation = None
-        if children and children[0].begins_generation:
-            generation = history.generation
+        generation = history.root.task and history.root.task.generation
+        if generation is not None:
             promise = replace(promise, param=children[0].promise.value)
         views = [child.promise for child in children]
         try:

@@ -154,11 +154,12 @@ class Worker:
                 promise, children = later_generation(self._store, task.generation, promise)
             except (StoreError, DecryptionError) as error:
                 return self._release(task, f"{type(error).__name__}: {error}")
+        lineage = _lineage_of(promise)
         while True:
-            report = self._run_history(task, promise, children, lease, deadline)
+            report = self._run_history(task, promise, children, lineage, lease, deadline)
             if report.arguments is None:
                 return report
-            # Nothing of the history that has ended is kept, so that an execution may go on for ever.
+            # Only the lineage, which stays the same, is kept of the history that has ended.
             generation = 2 if task.generation is None else task.generation + 1
             task, children = replace(task, generation=generation, resumed_by=()), ()
             promise = replace(promise, param=report.arguments)
@@ -168,12 +169,13 @@ class Worker:
         task: Task,
         promise: PromiseView,
         children: Sequence[PromiseView] | None,
+        lineage: Lineage,
         lease: Lease,
         deadline: int | None,
     ) -> Report:
         """Run one history of a task. `children` are its records, if they are known already."""
         try:
-            root = self._root(promise, task.generation, children, first=task.version == 1)
+            root = self._root(promise, task.generation, children, lineage, first=task.version == 1)
         except SignatureError as error:
             return self._halt(task, error)
         except (PayloadError, ValueError) as error:
@@ -260,6 +262,7 @@ class Worker:
         promise: PromiseView,
         generation: int | None = None,
         children: Sequence[PromiseView] | None = None,
+        lineage: Lineage | None = None,
         *,
         first: bool = False,
     ) -> Work:
@@ -269,6 +272,7 @@ class Worker:
             promise: the task's promise; its param is the call of this generation.
             generation: the generation; None is the first.
             children: the records of this generation, if they are known.
+            lineage: that of the promise, if it is known.
             first: whether the task has not been acquired before.
 
         Raises:
@@ -311,9 +315,6 @@ class Worker:
         refusal = None if self._store.has_generations else NO_GENERATIONS
         callee = Callee(registered.func, registered.name, registered.version, encoder, refusal)
         context = RootContext(promise.id, info, self.registry, self.dependencies, callee)
-        lineage = Lineage.of(
-            promise.id, promise.tags.get(ORIGIN, promise.id), promise.tags.get(PREFIX, promise.id), promise.timeout_at
-        )
         kind = kind_of(registered.func)
         return Work(
             node,
@@ -322,7 +323,7 @@ class Worker:
             tuple(args),
             kwargs,
             context,
-            lineage,
+            lineage or _lineage_of(promise),
             promise.tags,
             options.policy_for(registered.func),
             options.non_retryable_exceptions or (),
@@ -364,6 +365,11 @@ class Worker:
             return signature.arguments(args, kwargs, strict=registered.validate)
         except Unfit as unfit:
             raise SignatureError(f"{registered.name}: {unfit}") from None
+
+
+def _lineage_of(promise: PromiseView) -> Lineage:
+    tags, id = promise.tags, promise.id
+    return Lineage.of(id, tags.get(ORIGIN, id), tags.get(PREFIX, id), promise.timeout_at)
 
 
 def _tell_release(id: str, error: str, unexpected: Exception | None = None) -> None:

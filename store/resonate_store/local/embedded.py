@@ -165,6 +165,10 @@ class EmbeddedStore(Subscribable, Store, ABC):
         """Store the new image of an entry, or delete the entry."""
 
     @abstractmethod
+    def _drop(self, record: Record) -> None:
+        """Delete a record of an earlier generation."""
+
+    @abstractmethod
     def _arm(self, key: Key, at: int, /) -> bool:
         """Note the new `wake_at` of an entry. Return whether no other entry is due earlier."""
 
@@ -215,8 +219,8 @@ class EmbeddedStore(Subscribable, Store, ABC):
     def delete_generations(self, prune: Prune) -> None:
         """Delete the generation of an execution before the present one, which `prune` names."""
         with self._exclusive:
-            for record in list(outdated(prune.id, prune.generation, self.clock.now(), self._children_of)):
-                self._keep(Change(record, None))
+            for record in outdated(prune.id, prune.generation, self.clock.now(), self._children_of):
+                self._drop(record)
 
     def tick(self) -> int:
         """Do everything that is due now, the earliest first. Return on how many promises and schedules it did so."""

@@ -17,8 +17,10 @@ from resonate_store.local.turns import Turns
 from resonate_store.machine import NeedChildren, NeedRecords, NeedSchedule, Outcome, first_record, first_task
 from resonate_store.machine.draft import Need, NeedPage, Page
 from resonate_store.machine.effects import Change
+from resonate_store.machine.generations import continued
 from resonate_store.machine.search import page_of, place_of
 from resonate_store.model.clock import Clock
+from resonate_store.model.generation_requests import TaskContinueAs
 from resonate_store.model.ids import family, family_of
 from resonate_store.model.records import Entry, Key, Record, ScheduleRecord
 from resonate_store.model.requests import PromiseRecord, Request, TaskCreate
@@ -80,6 +82,8 @@ class MemoryStore(EmbeddedStore):
                 return first_record(request, self.clock.now())
         elif isinstance(request, TaskCreate) and request.promise.id not in self._records:
             return first_task(request, self.clock.now())
+        elif isinstance(request, TaskContinueAs) and (record := self._records.get(request.id)) is not None:
+            return continued(request, record, self.clock.now()) or super()._decide(request)
         return super()._decide(request)
 
     def _fetch(self, need: Need) -> Any:
@@ -121,12 +125,14 @@ class MemoryStore(EmbeddedStore):
             self._schedules[after.id] = after
         elif isinstance(before, ScheduleRecord):
             del self._schedules[before.id]
-        elif before is not None:
-            del self._records[before.id]
-            siblings = self._children[family(before.id)]
-            del siblings[before.id]
-            if not siblings:
-                del self._children[family(before.id)]
+
+    def _drop(self, record: Record) -> None:
+        del self._records[record.id]
+        above = family(record.id)
+        siblings = self._children[above]
+        del siblings[record.id]
+        if not siblings:
+            del self._children[above]
 
     def _arm(self, key: Key, at: int, /) -> bool:
         heapq.heappush(self._wakes, (at, key))

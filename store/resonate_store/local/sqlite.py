@@ -273,8 +273,11 @@ class SqliteStore(EmbeddedStore):
                 (after.id, after.wake_at, _encoder.encode(after)),
             )
         elif before is not None:
-            table = "promise" if isinstance(before, Record) else "schedule"
-            self._rows(f"DELETE FROM {table} WHERE id = ?", (before.id,))
+            self._rows("DELETE FROM schedule WHERE id = ?", (before.id,))
+
+    def _drop(self, record: Record) -> None:
+        self._write_begins()
+        self._rows("DELETE FROM promise WHERE id = ?", (record.id,))
 
     def _arm(self, _: Key, at: int, /) -> bool:
         return self._on_wake is not None and self._earliest() == at

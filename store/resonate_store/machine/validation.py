@@ -102,12 +102,13 @@ def _settlement(request: PromiseSettle) -> str | None:
 
 
 class _Known:
-    """The tags that were last found valid.
+    """The tags that were last found valid, and those before them.
 
     Steps of a workflow that call the same function share one dictionary of tags.
     """
 
     tags: dict[str, str] | None = None
+    earlier: dict[str, str] | None = None
 
 
 def _recording(request: PromiseRecord) -> str | None:
@@ -122,11 +123,13 @@ def _recording(request: PromiseRecord) -> str | None:
 
 
 def _tags_of_step(tags: dict[str, str]) -> str | None:
+    if tags is _Known.earlier:
+        return None
     if problem := _names("tag", tags):
         return problem
     if tags.get(SCOPE) != "local":
         return f"the record of a finished step is local: tag it {SCOPE}=local"
-    _Known.tags = tags
+    _Known.tags, _Known.earlier = tags, _Known.tags
     return None
 
 

@@ -68,10 +68,10 @@ def below(generation: int | None) -> str:
 
 def family(id: str) -> str:
     """Return the id without the number of the command: `parent`, and the generation of the command if it has one."""
-    last = id.rpartition(".")[2]
-    if "+" in last and (number := last.partition("+")[0]).isdecimal() and len(last) < len(id):
-        return f"{id[: len(id) - len(last)]}{number}+"
-    return parent(id)
+    above, _, last = id.rpartition(".")
+    if "+" in last and above and (number := last.partition("+")[0]).isdecimal():
+        return f"{above}.{number}+"
+    return parent(id) if ":" in last else above
 
 
 def family_of(id: str, generation: int | None) -> str:
