@@ -345,7 +345,7 @@ class TaskRun:
     def _end(self, finished: Finished | Continued) -> Report:
         if not isinstance(finished, Continued):
             return self._fulfill(finished)
-        # The arguments are written first: after a crash in between, this history is replayed and goes on from here.
+        # The arguments are written first: after a crash in between, this history is replayed and continues here.
         response = self._answer(finished.record)
         arguments = response.promise
         if arguments is None:
