@@ -38,6 +38,7 @@ SLEEP = "a sleep of 10 minutes"
 LONG_SLEEP = "a sleep of a day"
 PROMISE = "a promise, settled from outside at once"
 LATE_PROMISE = "a promise, settled from outside after two hours"
+GENERATION = "a further generation (`ctx.continue_as`), without its steps"
 
 resonate = Resonate()
 
@@ -86,6 +87,13 @@ def asking(ctx: Context) -> Generator[Any, Any, None]:
     yield (yield ctx.promise())
 
 
+@resonate.register
+def continued(ctx: Context, times: int) -> Generator[Any, Any, None]:
+    yield ctx.sleep(20.0)
+    if times:
+        return ctx.continue_as(times - 1)
+
+
 handler = resonate.handler()
 
 
@@ -121,6 +129,7 @@ def measured(delivery: str) -> dict[str, Run]:
         meter = Meter(stack)
         with meter.metering():
             empty, one, two = (meter.run("steps", count) for count in (0, 1, 2))
+            second, third = (meter.run("continued", times) for times in (1, 2))
             added = {
                 LARGE_STEP: meter.run("bulky"),
                 NESTED: meter.run("nested"),
@@ -131,10 +140,13 @@ def measured(delivery: str) -> dict[str, Run]:
                 PROMISE: meter.run("asking", settled_after=0),
                 LATE_PROMISE: meter.run("asking", settled_after=2),
             }
+    # Both sleep in each generation, so that each deletion is delivered by itself.
+    generation = third.usage.less(second.usage).less(added[SHORT_SLEEP].usage.less(empty.usage))
     return {
         EXECUTION: empty,
         STEP: Run(two.usage.less(one.usage), two.writes),
         **{name: Run(run.usage.less(empty.usage), run.writes) for name, run in added.items()},
+        GENERATION: Run(generation, third.writes),
     }
 
 

@@ -1,6 +1,7 @@
 """Costs of the programming model in memory: steps, fan-out, long workflows, replay, and space.
 
     python benchmarks/steps.py [--check] [--workflows N] [--steps N] [--children N] [--history N]
+        [--generations N]
 
 Prints these figures as JSON, each with its limit:
 
@@ -11,6 +12,9 @@ Prints these figures as JSON, each with its limit:
 - `long_over_short`: the cost of a step in a workflow of 20,000 steps, divided by that in a workflow of 1,000 steps
 - `replay_ms`: milliseconds of a replay of 10,000 finished steps, from the offer of the task to its next suspension
 - `bytes_per_step`: bytes of memory that a finished step keeps
+- `sends_per_generation`: the time of a generation of `ctx.continue_as` with one step, over 100,000 generations, divided
+  by the time of one `send` to a generator
+- `bytes_per_generation`: bytes of memory that each further generation keeps
 
 If the peers are installed (by the extra `peers`), they are measured in the same run. The output names a missing peer.
 With `--check` the exit code is 1 when a figure is over its limit.
@@ -45,6 +49,8 @@ LIMITS = {
     "long_over_short": 1.3,
     "replay_ms": 50,
     "bytes_per_step": 1024,
+    "sends_per_generation": 1_600,
+    "bytes_per_generation": 1,
 }
 
 
@@ -81,6 +87,18 @@ async def async_work(ctx: Context, steps: int) -> int:
     for _ in range(steps):
         n = await ctx.run(step, n)
     return n
+
+
+def generation(ctx: Context, n: int, most: int) -> Generator[Any, Any, int]:
+    n = yield ctx.run(step, n)
+    if n < most:
+        return ctx.continue_as(n, most)
+    return n
+
+
+def echo() -> Generator[Any, Any, None]:
+    while True:
+        yield
 
 
 def microseconds(func: Callable[..., Any], workflows: int, steps: int) -> float:
@@ -175,6 +193,59 @@ def bytes_per_step(steps: int) -> float:
     return held[0] / steps
 
 
+def us_per_send(count: int = 200_000) -> float:
+    """Return the microseconds of CPU of one `send` to a generator that yields at once."""
+    send = echo().send
+    send(None)
+    began = time.process_time()
+    for n in range(count):
+        send(n)
+    return (time.process_time() - began) * 1e6 / count
+
+
+def sends_per_generation(generations: int) -> float:
+    """Return the CPU time of a generation in units of a `send`. Both are measured in turns.
+
+    In the end the store has the records of the last generation only.
+    """
+    ratios: list[float] = []
+    for _ in range(ROUNDS):
+        store = MemoryStore()
+        resonate = Resonate(store=store, log_level="WARNING")
+        resonate.register(generation)
+        sends = [us_per_send()]
+        began = time.process_time()
+        resonate.run("w", generation, 0, generations // ROUNDS)
+        took = (time.process_time() - began) * 1e6 / (generations // ROUNDS)
+        sends.append(us_per_send())
+        resonate.stop()
+        last = f"w.{generations // ROUNDS}+"
+        assert [record.id for record in store.records()] == ["w", f"{last}0", f"{last}1"]
+        ratios.append(took / statistics.mean(sends))
+    return statistics.median(ratios)
+
+
+def bytes_per_generation(generations: int) -> float:
+    """Return the bytes that a process holds for each generation after the first thousand."""
+    held: list[int] = []
+
+    def measured(ctx: Context, n: int, most: int) -> Generator[Any, Any, None]:
+        n = yield ctx.run(step, n)
+        if n in (1_000, most):
+            gc.collect()
+            held.append(tracemalloc.get_traced_memory()[0])
+        if n < most:
+            return ctx.continue_as(n, most)
+
+    resonate = Resonate.local(log_level="WARNING")
+    resonate.register(measured)
+    tracemalloc.start()
+    resonate.run("w", measured, 0, 1_000 + generations)
+    tracemalloc.stop()
+    resonate.stop()
+    return (held[1] - held[0]) / generations
+
+
 def us_per_step_of_aws(workflows: int, steps: int) -> float:
     """Measure the AWS durable execution SDK in its local test runner. It polls, so the figure is an upper bound."""
     from aws_durable_execution_sdk_python import DurableContext, durable_execution, durable_step
@@ -251,6 +322,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--children", type=int, default=1_000)
     parser.add_argument("--history", type=int, default=10_000)
+    parser.add_argument("--generations", type=int, default=100_000)
     arguments = parser.parse_args()
     os.environ |= {"RESONATE_FUNCTIONS": "1", "RESONATE_REQUESTS": "1"}
     figures = {
@@ -260,6 +332,8 @@ def main() -> int:
         "long_over_short": round(long_over_short(1_000, 20_000), 2),
         "replay_ms": round(milliseconds_of_replay(arguments.history), 1),
         "bytes_per_step": round(bytes_per_step(arguments.history)),
+        "sends_per_generation": round(sends_per_generation(arguments.generations)),
+        "bytes_per_generation": round(bytes_per_generation(arguments.generations // 10), 1),
     }
     more = {
         "us_per_step_async": round(median(async_work, 5, 1_000), 1),

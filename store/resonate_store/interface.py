@@ -62,8 +62,8 @@ class MinimalStore(Protocol):
 
         Args:
             id: the id of the parent.
-            separator: the character between the parent's id and the number of the child. The official SDKs use ":"
-                below a root.
+            separator: the text between the parent's id and the number of the child. The official SDKs use ":" below a
+                root. `ids.below` gives the text of a later generation.
 
         Returns:
             The children in any order. Their params and their very large values may be claims; `whole` reads such a
@@ -186,6 +186,11 @@ class Store(MinimalStore, Protocol):
         """Whether the store takes a `FulfillAndTakeOver`. The default is False."""
         return False
 
+    @property
+    def has_generations(self) -> bool:
+        """Whether the store takes a `TaskContinueAs`. The default is True: only another server may not know it."""
+        return True
+
     def fences_records_by(self, id: str, version: int) -> bool:  # noqa: ARG002
         """Return whether this version of a task fences the records of its steps.
 
@@ -236,6 +241,10 @@ class StoreWrapper(Store):
     @property
     def hands_over_callers(self) -> bool:
         return self._store.hands_over_callers
+
+    @property
+    def has_generations(self) -> bool:
+        return self._store.has_generations
 
     def fences_records_by(self, id: str, version: int) -> bool:
         return self._store.fences_records_by(id, version)
@@ -292,6 +301,10 @@ class PlainStore(StoreWrapper):
     @property
     def hands_over_callers(self) -> bool:
         return getattr(self.underlying, "hands_over_callers", False)
+
+    @property
+    def has_generations(self) -> bool:
+        return getattr(self.underlying, "has_generations", True)
 
     def fences_records_by(self, id: str, version: int) -> bool:
         return self.underlying.fences_records_by(id, version)

@@ -102,6 +102,12 @@ CASES = {
         says=[f"Countdown: {i}" for i in (5, 4, 3, 2, 1)],
         workers=6,
     ),
+    "monitor": Case(
+        *("monitor", "monitor-tea", "monitor", {"item": "tea", "limit": 20, "delay": PAUSE}),
+        result="tea costs 18 on day 4",
+        says=[f"day {day}: tea costs {30 - 3 * day}" for day in (1, 2, 3, 4)],
+        workers=4,
+    ),
     "parallel_work_items": Case(
         *("parallel_work_items", "work-items-1", "process_all"),
         {"items": ["apples", "bananas", "cherries"], "flaky": "bananas", "secs_between": PAUSE},

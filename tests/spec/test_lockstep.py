@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from resonate_store.delivery.outlets import deliver
 from resonate_store.local.memory import MemoryStore
 from resonate_store.local.sqlite import SqliteStore
+from resonate_store.model.generation_requests import TaskContinueAs
 from resonate_store.model.records import CatchUp, Overlap, SettledState, TaskState
 from resonate_store.model.requests import (
     PromiseDelivered,
@@ -79,7 +80,7 @@ PIDS = st.sampled_from(["p1", "p2"])
 TTLS = st.sampled_from([SECOND, 5 * MINUTE])
 TASKS = "w", "w.1", "v#/ \U0001f600"
 """Ids of tasks, mostly: few enough that they meet."""
-STEPS = "w.2", "w.1.1", "w.1.2", "w.", "t"
+STEPS = "w.2", "w.1.1", "w.1.2", "w.", "t", "w.2+0", "w.2+1", "w.2+1.1", "w.3+1"
 IDS = st.sampled_from([*TASKS, *STEPS])
 TASK_IDS = st.sampled_from(TASKS)
 LATER = st.sampled_from([-SECOND, SECOND, 5 * SECOND, MINUTE, 10 * MINUTE, HOUR])
@@ -169,6 +170,7 @@ class Lockstep(RuleBasedStateMachine):
             self.verify,
             self.halt,
             self.resume_halted,
+            self.continue_as,
             self.resume,
             self.mark_delivered,
             self.create_schedule,
@@ -183,7 +185,8 @@ class Lockstep(RuleBasedStateMachine):
         fitting: dict[TaskState, list[Callable[[st.DataObject], Request]]] = {
             "pending": [self.acquire] * 8,
             "acquired": [self.suspend] * 6
-            + [self.record_step, self.fence, self.register, self.suspend_registered, self.release] * 2,
+            + [self.record_step, self.fence, self.register, self.suspend_registered, self.release] * 2
+            + [self.continue_as] * 2,
             "suspended": [self.settle] * 3 + [self.resume],
             "halted": [self.resume_halted] * 3,
             "fulfilled": [],
@@ -283,6 +286,13 @@ class Lockstep(RuleBasedStateMachine):
     def resume_halted(self, data: st.DataObject) -> Request:
         return TaskContinue(self.a_task(data, "halted"))
 
+    def continue_as(self, data: st.DataObject) -> Request:
+        id = self.a_task(data, "acquired")
+        record = self.memory.store.record(id)
+        current = 1 if record is None or record.generation is None else record.generation
+        generation = max(2, current + data.draw(st.sampled_from([1] * 6 + [0, -1, 2])))
+        return TaskContinueAs(id, self.version(data, id), generation)
+
     def resume(self, data: st.DataObject) -> Request:
         id = self.a_task(data, "suspended", "acquired", "pending")
         version = data.draw(st.sampled_from([self.version(data, id), None]))
@@ -359,10 +369,10 @@ class Lockstep(RuleBasedStateMachine):
     def let_another_worker(self) -> None:
         self.dynamo.stores.append(self.dynamo.stores.pop(0))
 
-    @rule(id=IDS)
-    def preload(self, id: str) -> None:
+    @rule(id=IDS, separator=st.sampled_from([".", ".2+", ".3+"]))
+    def preload(self, id: str, separator: str) -> None:
         found = [
-            sorted(store.children(id), key=lambda promise: promise.id)
+            sorted(store.children(id, separator), key=lambda promise: promise.id)
             for store in (self.memory.store, self.dynamo.store, self.sqlite.store)
         ]
         assert found[0] == found[1] == found[2]

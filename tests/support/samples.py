@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
+from resonate_store.model.generation_requests import TaskContinueAs
 from resonate_store.model.records import PromiseView, Schedule, Task, Value
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -105,6 +107,7 @@ REQUESTS: list[ProtocolRequest] = [
     TaskHalt("a"),
     TaskHalt("a", 4, "poison"),
     TaskContinue("a"),
+    TaskContinueAs("a", 1, 2),
     TaskSearch(),
     TaskSearch("halted", 7, "after"),
     ScheduleGet("s"),
@@ -171,6 +174,11 @@ RESPONSES: list[tuple[ProtocolRequest, Response, dict[str, Any]]] = [
     (TaskHeartbeat("p", ()), Response(), {}),
     (TaskHalt("a"), Response(), {}),
     (TaskContinue("a"), Response(), {}),
+    (
+        TaskContinueAs("a", 1, 2),
+        Response(task=replace(TASK, generation=2)),
+        {"task": {**SHOWN_TASK, "generation": 2}},
+    ),
     (TaskSearch(), Response(tasks=(TASK,)), {"tasks": [SHOWN_TASK]}),
     (ScheduleGet("s"), Response(schedule=SCHEDULE), {"schedule": SHOWN_SCHEDULE}),
     (ScheduleDelete("s"), Response(), {}),

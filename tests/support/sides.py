@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import replace
+
 from resonate_store.dynamo.items import entry_of
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.local.memory import MemoryStore
 from resonate_store.local.sqlite import SqliteStore
-from resonate_store.machine.effects import Change, effects
+from resonate_store.machine.effects import Change, Prune, effects
 from resonate_store.model.clock import Clock, ManualClock
 from resonate_store.model.records import Entry, Key, PromiseView, Record, ScheduleRecord, key_of
 from resonate_store.model.requests import Request, Response
@@ -44,6 +46,13 @@ class Side:
             if change.before != change.after and (owes or effects(*change)):
                 self.backlog.append(change)
         return response
+
+    def delete(self, outdated: Prune) -> None:
+        raise NotImplementedError
+
+    def prune(self, outdated: Prune) -> None:
+        self.delete(outdated)
+        self.entries = self.stored()
 
     def send(self, address: str, message: dict[str, Any]) -> None:
         self.reached.append(("send", address, message))
@@ -90,6 +99,11 @@ class InProcess(Side):
         assert list(shown or ()) == [self._schedules[key].schedule() for key in sorted(self._schedules)], request
         return response
 
+    def delete(self, outdated: Prune) -> None:
+        # Here a deletion may get lost, and the one in a table comes back to what is left.
+        for generation in range(2, outdated.generation + 1):
+            self.store.delete_generations(replace(outdated, generation=generation))
+
     def stored(self) -> Entries:
         return {key_of(record): record for record in self.store.records()} | self._schedules
 
@@ -109,6 +123,9 @@ class InDynamo(Side):
 
     def transact(self, request: Request) -> Response:
         return self.store.transact(request)[0]
+
+    def delete(self, outdated: Prune) -> None:
+        assert self.store.delete_generations(outdated)
 
     def stored(self) -> Entries:
         entries: Entries = {}

@@ -22,7 +22,7 @@ from resonate_store.delivery.outlets import deliver
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.local.memory import MemoryStore
 from resonate_store.local.sqlite import SqliteStore
-from resonate_store.machine.effects import Change, Unblock, message_of, repeated
+from resonate_store.machine.effects import Change, Prune, Unblock, message_of, repeated
 from resonate_store.model.clock import Clock, ManualClock
 from resonate_store.model.records import Key, PromiseView, Record, TaskRecord
 from resonate_store.model.requests import PromiseWake, Request, Response
@@ -36,7 +36,8 @@ class Substrate(Protocol):
     """What all substrates offer beside `Store`."""
 
     def transact(self, request: Request) -> tuple[Response, list[Change]]: ...
-    def children(self, id: str) -> Any: ...
+    def children(self, id: str, separator: str = ".") -> Any: ...
+    def delete_generations(self, prune: Prune, /) -> Any: ...
     def record(self, id: str) -> Record | None: ...
     def due(self, now: int) -> Any: ...
 
@@ -67,6 +68,7 @@ class World:
         recurring: what fires each schedule by itself, as schedule id -> (cron expression, time zone).
         fired: single firings of schedules, as (schedule id, instant).
         retained: roots that may expire, as (id, created_at, settled_at).
+        pruned: executions whose earlier generations were to be deleted.
         outlets: what effects are carried out with.
         backlog: changes whose effects have not been carried out, while deliveries are held back.
     """
@@ -78,6 +80,7 @@ class World:
         self.recurring: dict[str, tuple[str, str | None]] = {}
         self.fired: list[tuple[str, int]] = []
         self.retained: list[tuple[str, int, int]] = []
+        self.pruned: list[Prune] = []
         self.backlog: deque[Change] = deque()
         self.outlets = _Outlets(self)
         self._connect = connect
@@ -148,8 +151,8 @@ class World:
         assert task is not None, f"{id} has no task"
         return task
 
-    def children(self, id: str) -> dict[str, PromiseView]:
-        return {promise.id: promise for promise in self._store.children(id)}
+    def children(self, id: str, separator: str = ".") -> dict[str, PromiseView]:
+        return {promise.id: promise for promise in self._store.children(id, separator)}
 
     def messages(self) -> list[tuple[str, dict[str, Any]]]:
         """What was sent since the last call."""
@@ -188,6 +191,10 @@ class _Outlets:
     def disarm_schedule(self, id: str) -> None:
         self._world.recurring.pop(id, None)
 
+    def prune(self, outdated: Prune) -> None:
+        self._world.pruned.append(outdated)
+        self._world._store.delete_generations(outdated)
+
     def retain(self, id: str, created_at: int, settled_at: int) -> None:
         self._world.retained.append((id, created_at, settled_at))
 
@@ -217,9 +224,12 @@ class _Process:
         self._shared.reading = self._clock
         return self._store.transact(request)
 
-    def children(self, id: str) -> Sequence[PromiseView]:
+    def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
         self._shared.reading = self._clock
-        return self._store.children(id)
+        return self._store.children(id, separator)
+
+    def delete_generations(self, prune: Prune) -> None:
+        self._store.delete_generations(prune)
 
     def record(self, id: str) -> Record | None:
         return self._store.record(id)
@@ -237,8 +247,11 @@ class _OnTable:
     def transact(self, request: Request) -> tuple[Response, list[Change]]:
         return self._store.transact(request, announce=False)
 
-    def children(self, id: str) -> Sequence[PromiseView]:
-        return self._store.children(id)
+    def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
+        return self._store.children(id, separator)
+
+    def delete_generations(self, prune: Prune) -> None:
+        self._store.delete_generations(prune)
 
     def record(self, id: str) -> Record | None:
         return self._store.record(id)

@@ -5,6 +5,7 @@ Only the development server counts the workers that poll. A table and other serv
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from resonate_infra.cli.display import error_text, shortened
@@ -61,6 +62,14 @@ def of_task(promise: PromiseView, task: Task | None, *, short: bool = False) -> 
     return f"{failed}; {waits}" if failed else waits
 
 
+def timed_function(step: str) -> str:
+    """Return the promise whose function is retried after the timer `{step}~{attempt}`.
+
+    A retry timer of the function of a task has the number 0 (docs/rules.md G2).
+    """
+    return re.sub(r"\.([0-9]+\+)?0$", "", step)
+
+
 def of_attempt(timer: PromiseView, *, short: bool = False) -> str:
     """Return why and when a step is retried. Its pending retry timer contains both."""
 
@@ -90,7 +99,7 @@ def _below(session: Session, promise: PromiseView, short: bool) -> Iterator[str]
                 continue  # It belongs to another execution, whose id has the same prefix.
             step, _, attempt = each.id.rpartition("~")
             if step and attempt.isdecimal():
-                yield f"{step.removesuffix('.0')}: {of_attempt(each, short=short)}"
+                yield f"{timed_function(step)}: {of_attempt(each, short=short)}"
             elif tasks < MOST_TASKS and (task := task_of(session, each)) is not None:
                 tasks += 1
                 if words := of_task(each, task, short=short):

@@ -21,7 +21,7 @@ from resonate_store.delivery.writer import give_up
 from resonate_store.dynamo.debug_items import DynamoDebug, released_of
 from resonate_store.dynamo.items import Expiry, entry_of, expiry_of, is_entry
 from resonate_store.interface import StoreError
-from resonate_store.machine.effects import Change, Execute, Unblock, message_of
+from resonate_store.machine.effects import Change, Execute, Prune, Unblock, message_of
 from resonate_store.model.addresses import problem_with
 from resonate_store.model.records import Entry, Record
 from resonate_store.model.requests import PromiseGet
@@ -40,7 +40,7 @@ REMOVAL_MS = 1_000
 PUSH_MS = round(TOTAL_TIMEOUT_S * 1000) + 1_000
 """Milliseconds that the pushes of a batch take at most, in total. They run at the same time."""
 
-EXPECTED = "expected {address, message}, {address, settled} or {expired}"
+EXPECTED = "expected {address, message}, {address, settled}, {expired} or {outdated}"
 
 logger = logging.getLogger("resonate.dispatch")
 
@@ -66,6 +66,8 @@ class Dispatch:
         self._pusher = pusher
         self._enqueue = enqueue
         self._debug = debug
+        self._removing_until: int | None = None
+        outlets.prune_with = self._outdated
 
     def stream_record(self, record: dict[str, Any], removing_until: int | None = None) -> Change:
         """Deliver the effects of one write.
@@ -95,6 +97,7 @@ class Dispatch:
         change = Change(_entry(images.get("OldImage")), _entry(images.get("NewImage")))
         if isinstance(change.after, Record):
             self._outlets.store.remember(change.after)
+        self._removing_until = removing_until  # the same for all records of a batch
         # A change that is announced later touches the record without a new `rev`: everything is outstanding.
         touched = change.before is not None and change.after is not None and change.before.rev == change.after.rev
         deliver(Change(None, change.after) if touched else change, self._outlets)
@@ -115,12 +118,12 @@ class Dispatch:
         """
         failures: list[Exception | None] = [None] * len(bodies)
         pushes: dict[int, tuple[str, dict[str, Any]]] = {}
-        deletions: dict[int, Expiry] = {}
+        deletions: dict[int, Expiry | Prune] = {}
         for number, body in enumerate(bodies):
             try:
                 errand = _errand(body)
-                if errand.expired is not None:
-                    deletions[number] = errand.expired
+                if (doomed := errand.expired or errand.outdated) is not None:
+                    deletions[number] = doomed
                 elif not self._has_time(deadline, PUSH_MS):
                     self._enqueue(errand)
                 elif (push := self._push_of(errand)) is not None:
@@ -139,12 +142,10 @@ class Dispatch:
         until = self._outlets.store.clock.now() + REMOVAL_MS
         if deadline is not None:
             until = min(until, deadline)
-        for number, expiry in deletions.items():
+        for number, doomed in deletions.items():
             try:
-                if self._has_time(until):
-                    self._delete(expiry, until)
-                else:
-                    self._enqueue({"expired": expiry})
+                if not (self._has_time(until) and self._delete(doomed, MAX_DELETIONS, until)):
+                    self._enqueue(_deletion_of(doomed))
             except Exception as error:
                 failures[number] = error
         return failures
@@ -210,34 +211,49 @@ class Dispatch:
         queue continues it too. Without the queue, a stream record that Lambda gives up would be lost: the sweep does
         not look for expired trees. But a dead letter of the push queue can be sent again.
         """
+        self._delete_small(expiry, until)
+
+    def _outdated(self, outdated: Prune) -> None:
+        """Delete the earlier generations of an execution, as `_expired` deletes a tree."""
+        self._delete_small(outdated, self._removing_until)
+
+    def _delete_small(self, doomed: Expiry | Prune, until: int | None) -> None:
         gone = False
         try:
-            gone = self._has_time(until) and self._outlets.store.delete_tree(expiry, SMALL_TREE, whole=True)
+            gone = self._has_time(until) and self._delete(doomed, SMALL_TREE, whole=True)
         except StoreError as error:
-            logger.warning("deleting %s is left to the push queue: %s", expiry.id, error)
+            logger.warning("deleting %s is left to the push queue: %s", doomed.id, error)
         if not gone:
-            self._enqueue({"expired": expiry})
+            self._enqueue(_deletion_of(doomed))
 
-    def _delete(self, expiry: Expiry, until: int) -> None:
-        """Delete an expired tree, or a part of it. Leave the rest to a new message."""
-        if not self._outlets.store.delete_tree(expiry, MAX_DELETIONS, until):
-            self._enqueue({"expired": expiry})
+    def _delete(self, doomed: Expiry | Prune, most: int, until: int | None = None, *, whole: bool = False) -> bool:
+        """Delete an expired tree or earlier generations. Return False if a new message has to delete the rest."""
+        store = self._outlets.store
+        if isinstance(doomed, Prune):
+            return store.delete_generations(doomed, most, until, whole=whole)
+        return store.delete_tree(doomed, most, until, whole=whole)
 
 
 class Errand(msgspec.Struct, omit_defaults=True):
-    """Message of the push queue: a push, or an expired tree to delete.
+    """Message of the push queue: a push, or records to delete.
 
     Attributes:
         address: where to post.
         message: the message to post.
         settled: the id of a settled promise to post instead. Its values may be too large for a queue.
         expired: the expired tree to delete.
+        outdated: the execution whose earlier generations to delete.
     """
 
     address: str | None = None
     message: dict[str, Any] | None = None
     settled: str | None = None
     expired: Expiry | None = None
+    outdated: Prune | None = None
+
+
+def _deletion_of(doomed: Expiry | Prune) -> dict[str, Any]:
+    return {"outdated" if isinstance(doomed, Prune) else "expired": doomed}
 
 
 def _errand(body: str) -> Errand:

@@ -13,7 +13,7 @@ from typing import Any
 from resonate_store.delivery.sinks import Kind, MessageSink, TimerOutlets, TimerSink
 from resonate_store.delivery.writer import Announces, Delivery, give_up
 from resonate_store.dynamo.store import DynamoStore
-from resonate_store.machine.effects import Change
+from resonate_store.machine.effects import Change, Prune
 from resonate_store.model.records import PromiseView
 from resonate_store.model.requests import Request, Response
 
@@ -58,6 +58,9 @@ class StreamOutlets(TimerOutlets):
         retention_s: how long a settled execution is kept.
         announces: what the writes of this process leave to the dispatcher.
         count: takes the metrics of executions that end.
+
+    Attributes:
+        prune_with: deletes the earlier generations of an execution. The dispatcher limits it to small ones.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class StreamOutlets(TimerOutlets):
         self.transports = transports
         self.retention_s = retention_s
         self.count = count
+        self.prune_with: Callable[[Prune], object] = lambda outdated: self.store.delete_generations(outdated)
 
     def apply(self, request: Request) -> Response:
         return self.store.apply(request)
@@ -90,6 +94,9 @@ class StreamOutlets(TimerOutlets):
 
     def retain(self, id: str, created_at: int, settled_at: int) -> None:
         self.store.retain(id, created_at, settled_at, self.retention_s)
+
+    def prune(self, outdated: Prune) -> None:
+        self.prune_with(outdated)
 
 
 class SweepOutlets(StreamOutlets):

@@ -59,6 +59,13 @@ class CancelCall(Struct, frozen=True):
 Action = CancelCall | Create | ReadChildren | Run | RecordOutcome | ReadPromise
 
 
+class Continued(Struct, frozen=True):
+    """The root ends its history and begins the next one, `generation`, with the arguments in `record`."""
+
+    record: PromiseRecord
+    generation: int
+
+
 class Finished(Struct, frozen=True):
     """The outcome of the root."""
 

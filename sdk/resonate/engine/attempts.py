@@ -13,7 +13,7 @@ from contextlib import suppress
 from types import CoroutineType, GeneratorType
 from typing import Any
 
-from resonate.engine.actions import Action, Create, Finished, ReadChildren, RecordOutcome, Run
+from resonate.engine.actions import Action, Continued, Create, Finished, ReadChildren, RecordOutcome, Run
 from resonate.engine.functions import attempt_limits, attempt_log, retries
 from resonate.engine.functions.exits import failure_of
 from resonate.engine.history import NOTHING, Issued, KnownRecords
@@ -30,10 +30,12 @@ from resonate.errors import (
 from resonate.payloads import codec
 from resonate.payloads.restore import Doubtful, tell_change
 from resonate.retry_policies import Never, RetryPolicy
+from resonate.workflow.continuation import ContinueAs
 from resonate.workflow.deterministic import source_of_chance
 from resonate.workflow.options import Options
 from resonate.workflow.registry import Registry
 from resonate.workflow.signatures import check_value
+from resonate_store.model.ids import below
 from resonate_store.model.records import EMPTY, PromiseView, SettledState, Value
 from resonate_store.model.requests import PromiseCreate, PromiseRecord, PromiseSettle
 
@@ -42,7 +44,7 @@ class Attempts(ABC):
     """The functions of one execution, from their first attempt to their outcome; the base of `Execution`.
 
     Attributes:
-        finished: the outcome of the root, once it has one.
+        finished: the outcome of the root, once it has one, or its continuation.
         now: the instant of the latest call of the worker (ms).
         pausing: the functions that wait in this process for their next attempt.
         records: the records that are known.
@@ -51,10 +53,10 @@ class Attempts(ABC):
     """
 
     def __init__(self, root: Work, registry: Registry, dependencies: Mapping[str, Any], private: bool) -> None:
-        self.finished: Finished | None = None
+        self.finished: Finished | Continued | None = None
         self.now = 0
         self.pausing: list[Work] = []
-        self.records = KnownRecords()
+        self.records = KnownRecords(root.context)
         self.root = root
         self.timers: dict[str, Node] = {}
         self._actions: list[Action] = []
@@ -97,7 +99,7 @@ class Attempts(ABC):
 
     def _start_root(self, *, begun: bool) -> None:
         root = self.root
-        root.timer_stem = f"{root.node.id}.0"
+        root.timer_stem = f"{root.context.stem}0"
         root.created, root.begun = True, begun
         self._progress.entered(root)
         self._begin(root)
@@ -221,6 +223,8 @@ class Attempts(ABC):
         value, error = outcome
         if work.context.made > work.context.count:
             attempt_log.log_forgotten(work)
+        if type(value) is ContinueAs and (error := self._continued(work, value)) is None:
+            return
         if error is None:
             node = work.node
             try:
@@ -249,6 +253,22 @@ class Attempts(ABC):
             self._require_all_recorded(work, error)
         self._progress.failed(work.context)
         self._fail(work, error)
+
+    def _continued(self, work: Work, continuation: ContinueAs) -> ProgramError | None:
+        """End the history of the root, and return None. Return an error if another function returned the value."""
+        root = self.root
+        if work.node is not root.node or continuation.id != root.node.id:
+            return ProgramError(
+                f"{work.name} returned the {continuation!r:.200}: only the function of that execution can return it"
+            )
+        if self.records.by_id:
+            self._require_all_recorded(work, None)
+        generation = root.context.info.generation + 1
+        id = f"{root.node.id}{below(generation)}0"
+        tags = root.lineage.tags_of(root.name, None)
+        record = PromiseRecord(id, root.node.timeout_at, self.now, "resolved", continuation.call, tags=tags)
+        self.finished = Continued(record, generation)
+        return None
 
     def _require_all_recorded(self, work: Work, error: BaseException | None) -> None:
         """Check that a workflow that ends has issued every recorded command.

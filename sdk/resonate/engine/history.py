@@ -16,6 +16,7 @@ from resonate.engine.model import Node, Outcome
 from resonate.errors import ResultTypeError
 from resonate.payloads import codec
 from resonate.workflow.commands import Command, sentence
+from resonate.workflow.context import Context
 from resonate_store.model.records import PromiseView
 from resonate_store.model.tags import FUNC, KIND, LINK, NAME, ORIGIN, PARENT, SCOPE, TARGET, TIMER
 
@@ -82,11 +83,15 @@ def tags_of_link(node: Node) -> dict[str, str]:
 class KnownRecords:
     """The records of an execution, by id.
 
+    Args:
+        root: the context of the function of the task.
+
     Attributes:
         by_id: every record that is known.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, root: Context) -> None:
+        self._root = root
         self.by_id: dict[str, PromiseView] = {}
         self._timers: dict[str, PromiseView] = {}
         self._lengths: dict[str, int] = {}
@@ -106,7 +111,8 @@ class KnownRecords:
             records[id] = child
             if "~" in id:
                 self._remember_timer(id, child)
-        while _may_be_detached(records.get(f"{parent}.{length + 1}"), parent):
+        stem = self._root.stem if parent == self._root.id else f"{parent}."
+        while _may_be_detached(records.get(f"{stem}{length + 1}"), parent):
             length += 1
         if length:
             self._lengths[parent] = length
@@ -147,7 +153,11 @@ def number_of(promise: PromiseView, parent: str) -> int:
 
 def _number(id: str, tags: Mapping[str, str], begin: int) -> int:
     number = id[begin:]
-    return int(number) if number.isdecimal() and tags.get(ORIGIN) != id else 0
+    if not number.isdecimal():
+        generation, _, number = number.partition("+")  # the command of a later generation (docs/rules.md G2)
+        if not (generation.isdecimal() and number.isdecimal()):
+            return 0
+    return int(number) if tags.get(ORIGIN) != id else 0
 
 
 def _may_be_detached(promise: PromiseView | None, parent: str) -> bool:

@@ -21,6 +21,7 @@ from resonate.engine.history import Issued, independent
 from resonate.errors import PayloadError, refusal
 from resonate.payloads import codec
 from resonate_store.interface import Store, whole
+from resonate_store.model.ids import below, family, generation_of
 from resonate_store.model.records import PromiseState, PromiseView, Task
 from resonate_store.model.requests import PromiseGet, TaskGet
 from resonate_store.model.tags import AFTER, FUNC, KIND, ORIGIN, PARENT, TARGET
@@ -79,8 +80,11 @@ class Recorded(Struct, frozen=True, omit_defaults=True):
         """The command that created it: `run charge`, `rpc charge`, `a sleep` or `a promise`.
 
         `a retry timer` follows a failed attempt. `attempt charge` marks the attempt of a step that runs at most once.
-        `patch taxes-2` is the marker of a patch.
+        `patch taxes-2` is the marker of a patch. The record that begins a generation is `the arguments of generation
+        2`.
         """
+        if self.begins_generation:
+            return f"the arguments of generation {self.id.rpartition('.')[2].partition('+')[0]}"
         is_timer = "~" in self.id.rpartition(".")[2] and KIND not in self.tags
         return "a retry timer" if is_timer else str(Issued.of(self.promise))
 
@@ -103,6 +107,11 @@ class Recorded(Struct, frozen=True, omit_defaults=True):
     def foreign(self) -> bool:
         """Whether it is the root of an execution that is called from this one, such as a detached call."""
         return self.tags.get(ORIGIN, self.id) == self.id and self.tags.get(PARENT, self.id) != self.id
+
+    @property
+    def begins_generation(self) -> bool:
+        """Whether it has the arguments of the present history of an execution: it is not a command."""
+        return family(self.id).endswith("+") and self.id.endswith("+0")
 
     def outcome(self) -> str:
         """Return its state in a few words, with the value or the error."""
@@ -147,9 +156,14 @@ class History(Sequence[Recorded]):
         return self._by_id[self.id]
 
     @property
+    def generation(self) -> int:
+        """The number of this history of the execution, from 1; see `Context.continue_as`."""
+        return _generation_of(self.root) or 1
+
+    @property
     def commands(self) -> list[str]:
         """The execution's own commands in order, without those of nested workflows and without retry timers."""
-        below = (record for record in self.children(self.id) if "~" not in record.id)
+        below = (each for each in self.children(self.id) if "~" not in each.id and not each.begins_generation)
         return [record.command for record in below]
 
     def children(self, id: str) -> list[Recorded]:
@@ -240,9 +254,10 @@ class _Document(Struct, frozen=True):
 def export_history(store: Store, id: str) -> History:
     """Return the history of an execution in a store: the promise `id` and everything below it.
 
-    For a detached call only its root is included, not the tree below it. An execution that was started independently is
-    left out, even if its id begins with this id and a dot. A promise is also left out if its deadline has passed and it
-    has not been read since (docs/rules.md R8).
+    Of an execution that has continued as a new history, only the present history is included. For a detached call only
+    its root is included, not the tree below it. An execution that was started independently is left out, even if its id
+    begins with this id and a dot. A promise is also left out if its deadline has passed and it has not been read since
+    (docs/rules.md R8).
 
     Args:
         store: the store.
@@ -260,9 +275,18 @@ def export_history(store: Store, id: str) -> History:
     found = [_recorded(store, promise)]
     for record in found:
         if record.id == id or not record.foreign:
-            below = (child for child in store.children(record.id) if not independent(child))
-            found += (_recorded(store, whole(child, store)) for child in below)
+            generation = _generation_of(record)
+            children = store.children(record.id, below(generation))
+            found += (
+                _recorded(store, whole(child, store))
+                for child in children
+                if not independent(child) and (generation_of(child.id, record.id) or generation) in (1, generation)
+            )
     return History(id, found)
+
+
+def _generation_of(record: Recorded) -> int | None:
+    return None if record.task is None else record.task.generation
 
 
 def _recorded(store: Store, promise: PromiseView) -> Recorded:
@@ -279,6 +303,7 @@ def _place(record: Recorded) -> list[tuple[int, str, int]]:
     after = record.tags.get(AFTER, "")
     for part in parts[:-1] if after.isdecimal() else parts:
         number, _, attempt = part.partition("~")
+        number = number.rpartition("+")[2]  # a history has one generation
         is_mark = attempt.startswith("m")
         attempt = attempt.removeprefix("m")
         # The mark of an attempt comes before the retry timer that follows the attempt.

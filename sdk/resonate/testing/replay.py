@@ -103,7 +103,7 @@ class _Comparing(Execution):
         if isinstance(yielded, Command) and not (isinstance(yielded, LocalCall) or yielded.special or yielded.opts.id):
             command = cast("Command[Any]", yielded)
             context = coroutine.work.context
-            record = self.recorded.find(f"{context.id}.{context.count}")
+            record = self.recorded.find(f"{context.stem}{context.count}")
             if record is not None:
                 self._compare(record, command, min(coroutine.work.lineage.timeout_at, END_OF_TIME), now)
         return issued
@@ -241,8 +241,12 @@ class _Replay:
         worker.remember(history.id, options)
         children = history.children(history.id)
         promise = _as_pending(history.root.promise)
+        generation = history.root.task and history.root.task.generation
+        if generation is not None:
+            promise = replace(promise, param=children[0].promise.value)
+        views = [child.promise for child in children]
         try:
-            root = worker._root(promise, first=not children)  # pyright: ignore[reportPrivateUsage]
+            root = worker._root(promise, generation, views, first=not children)  # pyright: ignore[reportPrivateUsage]
         except SignatureError as error:
             raise Difference(history, children[0].id, children[0].command, error.mesg) from None
         self._works[history.id] = root
@@ -273,9 +277,7 @@ class _Replay:
         if not finished and self._ended(self._history.root) and not self._stopped:
             now = f"waits for {', '.join(self._execution.blocked().ids)}"
             raise Difference(self._history, self._history.id, self._history.root.outcome(), now)
-        commands = tuple(
-            record.id for record in self._history if record.id == self._history.id or self._issued(record.id)
-        )
+        commands = tuple(record.id for record in self._history if self._issued(record))
         waiting = () if finished else self._execution.blocked().ids
         stopped_at = tuple(dict.fromkeys((*self._stopped, *waiting)))
         changed, patches = tuple(self._execution.changed), dict(self._execution.patches)
@@ -405,10 +407,12 @@ class _Replay:
             return False
         return not any(child.pending and not child.foreign for child in self._history.children(record.id))
 
-    def _issued(self, id: str) -> bool:
-        parent, _, number = id.rpartition(".")
+    def _issued(self, record: Recorded) -> bool:
+        if record.id == self._history.id or record.begins_generation:
+            return record.id == self._history.id
+        parent, _, number = record.id.rpartition(".")
         work = self._works.get(parent)
-        number = number.partition("~")[0]
+        number = number.partition("~")[0].rpartition("+")[2]
         return work is not None and number.isdecimal() and int(number) <= work.context.count
 
 

@@ -18,17 +18,30 @@ from typing import TYPE_CHECKING, Literal, NoReturn, cast
 
 from msgspec import Struct
 
-from resonate.engine.actions import Action, CancelCall, Create, Finished, ReadChildren, ReadPromise, RecordOutcome, Run
+from resonate.engine.actions import (
+    Action,
+    CancelCall,
+    Continued,
+    Create,
+    Finished,
+    ReadChildren,
+    ReadPromise,
+    RecordOutcome,
+    Run,
+)
+from resonate.engine.history import may_belong
 from resonate.engine.interpreter import Execution
 from resonate.errors import refusal
+from resonate.idempotency import belongs_elsewhere
 from resonate.payloads import codec
 from resonate.worker.calls import FunctionCalls
 from resonate.worker.lease import Lease, Lost
 from resonate.worker.resources import Resources
 from resonate_store.interface import StoreError
 from resonate_store.model import addresses, ids
+from resonate_store.model.generation_requests import TaskContinueAs
 from resonate_store.model.limits import excess
-from resonate_store.model.records import PromiseView, Task
+from resonate_store.model.records import PromiseView, Task, Value
 from resonate_store.model.requests import (
     AwaitedCreate,
     FulfillAndTakeOver,
@@ -50,7 +63,7 @@ if TYPE_CHECKING:
 
 Requested = CancelCall | Create | RecordOutcome | ReadPromise | ReadChildren
 """The actions that are requests to the store."""
-Status = Literal["completed", "suspended", "released", "lost", "halted"]
+Status = Literal["completed", "suspended", "released", "lost", "halted", "continued"]
 
 MOST_UNAWAITED = 10
 """How many promises a suspended task can name that it has a callback on and does not await."""
@@ -66,13 +79,15 @@ class Report(Struct, frozen=True):
     """How an invocation's work for a task ended.
 
     `error` is why it was released or halted. `promise` is the task's settled promise, if it was completed.
-    `caller` is the task that waited for it, with its promise, if this process has acquired that.
+    `caller` is the task that waited for it, with its promise, if this process has acquired that. `arguments` are those
+    of the next history, if it was continued: the worker then runs that, and reports how that ended.
     """
 
     status: Status
     error: str | None = None
     promise: PromiseView | None = None
     caller: tuple[Task, PromiseView] | None = None
+    arguments: Value | None = None
 
 
 class TaskRun:
@@ -137,7 +152,7 @@ class TaskRun:
                 while not execution.ready and (actions := execution.actions()):
                     self._perform(actions, None)  # such as to record a step that has run
             elif execution.finished is not None:
-                return self._fulfill(execution.finished)
+                return self._end(execution.finished)
             elif calls.running:
                 calls.take_next()
             elif calls.late:
@@ -335,7 +350,7 @@ class TaskRun:
         Otherwise a workflow that awaits many promises, one by one, would ask for each.
         """
         if self._execution.outstanding() > MOST_ASKED_SINGLY:
-            for promise in self._store.children(self._task.id):
+            for promise in self._store.children(self._task.id, ids.below(self._task.generation)):
                 self._execution.settled(promise)
 
     def _suspension(self, awaited: tuple[str, ...]) -> TaskSuspend | TaskSuspendRegistered:
@@ -349,6 +364,27 @@ class TaskRun:
         nodes = self._execution.nodes
         pending = (each for each in self._registered.keys() - set(awaited) if each in nodes and not nodes[each].settled)
         return TaskSuspendRegistered(id, version, until, sleeps, tuple(sorted(pending)[:MOST_UNAWAITED]), seen)
+
+    def _end(self, finished: Finished | Continued) -> Report:
+        if not isinstance(finished, Continued):
+            return self._fulfill(finished)
+        # The arguments are written first: after a crash in between, this history is replayed and continues here.
+        response = self._answer(finished.record)
+        arguments = response.promise
+        if arguments is None:
+            error = refusal(response.status, response.error)
+            return self._fulfill(Finished("rejected", codec.encode_error(error)))
+        if not may_belong(arguments, self._task.id):
+            error = belongs_elsewhere(arguments.id)
+            return self._fulfill(Finished("rejected", codec.encode_error(error)))
+        asked_at = self._clock.now()
+        response = self._store.apply(TaskContinueAs(self._task.id, self._task.version, finished.generation))
+        if not response.ok:
+            self._unless_lost(response, "continue")
+        self._lease.confirm(asked_at)
+        if self._calls.ends_by(asked_at):
+            raise HandOver
+        return Report("continued", arguments=arguments.value)
 
     def _fulfill(self, finished: Finished) -> Report:
         task = self._task

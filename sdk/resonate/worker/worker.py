@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, ValidationError, convert
+from msgspec.structs import replace
 
 from resonate.encoders import Encoder
 from resonate.engine.functions.attempt_limits import limits_of_root
@@ -33,10 +34,12 @@ from resonate.errors import (
 )
 from resonate.payloads import codec
 from resonate.payloads.fitting import Unfit
+from resonate.worker.generations import NO_GENERATIONS, begins_generation, later_generation
 from resonate.worker.lease import Lease, Lost
 from resonate.worker.resources import Resources
 from resonate.worker.task_run import HandOver, Report, TaskRun
-from resonate.workflow.context import Context, Info
+from resonate.workflow.context import Info
+from resonate.workflow.continuation import Callee, RootContext
 from resonate.workflow.options import DEFAULT_TARGET, UNSET, Options
 from resonate.workflow.registry import Registered, Registry
 from resonate.workflow.signatures import Signature, check, signature_of
@@ -146,8 +149,34 @@ class Worker:
     ) -> Report:
         """Run a task that this process holds. Without `lease`, its lease begins now."""
         lease = lease or Lease(task.id, task.version, self._clock.now(), task.ttl or LONGEST_LEASE_MS)
+        children: Sequence[PromiseView] | None = None
+        if task.generation is not None:
+            try:
+                promise, children = later_generation(self._store, task.generation, promise)
+            except (StoreError, DecryptionError) as error:
+                return self._release(task, f"{type(error).__name__}: {error}")
+        lineage = _lineage_of(promise)
+        while True:
+            report = self._run_history(task, promise, children, lineage, lease, deadline)
+            if report.arguments is None:
+                return report
+            # Only the lineage, which stays the same, is kept of the history that has ended.
+            generation = 2 if task.generation is None else task.generation + 1
+            task, children = replace(task, generation=generation, resumed_by=()), ()
+            promise = replace(promise, param=report.arguments)
+
+    def _run_history(
+        self,
+        task: Task,
+        promise: PromiseView,
+        children: Sequence[PromiseView] | None,
+        lineage: Lineage,
+        lease: Lease,
+        deadline: int | None,
+    ) -> Report:
+        """Run one history of a task. `children` are its records, if they are known already."""
         try:
-            root = self._root(promise, first=task.version == 1)
+            root = self._root(promise, task.generation, children, lineage, first=task.version == 1)
         except SignatureError as error:
             return self._halt(task, error)
         except (PayloadError, ValueError) as error:
@@ -162,17 +191,25 @@ class Worker:
             encoders=self.encoders,
         )
         try:
-            report = self._run_to_the_end(task, lease, execution, deadline)
+            report = self._run_to_the_end(task, children, lease, execution, deadline)
         finally:
             endless = execution.close()
         if endless and report.status in ("suspended", "released"):
             return self._halt_endless(task, endless[0])
         return report
 
-    def _run_to_the_end(self, task: Task, lease: Lease, execution: Execution, deadline: int | None) -> Report:
+    def _run_to_the_end(
+        self,
+        task: Task,
+        children: Sequence[PromiseView] | None,
+        lease: Lease,
+        execution: Execution,
+        deadline: int | None,
+    ) -> Report:
         run = TaskRun(self.resources, lease, task, execution, deadline)
         try:
-            children = self._store.children(task.id) if task.version > 1 else ()
+            if children is None:
+                children = self._store.children(task.id) if task.version > 1 else ()
             now = self.resources.time.now()
             execution.start(children, now, task.resumed_by, task.cancel, task.version)
             report = run.to_the_end()
@@ -222,11 +259,22 @@ class Worker:
         response = self._store.apply(TaskRelease(task.id, task.version, error=error))
         return Report("released", error) if response.ok else _refused(response, "release")
 
-    def _root(self, promise: PromiseView, *, first: bool = False) -> Work:
+    def _root(
+        self,
+        promise: PromiseView,
+        generation: int | None = None,
+        children: Sequence[PromiseView] | None = None,
+        lineage: Lineage | None = None,
+        *,
+        first: bool = False,
+    ) -> Work:
         """Return the function that the task's promise calls, or one that fails if the arguments do not fit it.
 
         Args:
-            promise: the task's promise.
+            promise: the task's promise; its param is the call of this generation.
+            generation: the generation; None is the first.
+            children: the records of this generation, if they are known.
+            lineage: that of the promise, if it is known.
             first: whether the task has not been acquired before.
 
         Raises:
@@ -238,7 +286,7 @@ class Worker:
         encoder = self.encoders.get(promise.id)
         if encoder is None:
             encoder = self.registry.encoders.get(promise.tags.get(FUNC, ""))
-        call = self._call(promise, encoder)
+        call = self._call(promise, encoder, generation)
         try:
             registered = self.registry.get(call.func, call.version or 0)
         except ValueError:
@@ -253,7 +301,9 @@ class Worker:
             args, kwargs = self._restored(registered, signature, args, kwargs)
         except SignatureError as refused:
             # The deployment may be wrong, so an execution that an earlier one has begun is not rejected.
-            if not first or self._store.children(promise.id):
+            if children is None:
+                children = self._store.children(promise.id)
+            if (generation is None and not first) or any(not begins_generation(child) for child in children):
                 if self.private or encoder is not None:
                     # The reason of a halted task is not encrypted, so it must not contain payloads.
                     raise SignatureError(f"the arguments of {promise.id} do not fit {registered.name}") from None
@@ -263,11 +313,10 @@ class Worker:
         node.annotation = signature.result
         node.encoder = encoder
         key = promise.tags.get(IDEMPOTENCY_KEY, promise.id)
-        info = Info(1, promise.timeout_at / 1000, promise.tags, registered.version, key)
-        context = Context(promise.id, info, self.registry, self.dependencies)
-        lineage = Lineage.of(
-            promise.id, promise.tags.get(ORIGIN, promise.id), promise.tags.get(PREFIX, promise.id), promise.timeout_at
-        )
+        info = Info(1, promise.timeout_at / 1000, promise.tags, registered.version, key, generation or 1)
+        refusal = None if self._store.has_generations else NO_GENERATIONS
+        callee = Callee(registered.func, registered.name, registered.version, encoder, refusal)
+        context = RootContext(promise.id, info, self.registry, self.dependencies, callee)
         kind = kind_of(registered.func)
         return Work(
             node,
@@ -276,7 +325,7 @@ class Worker:
             tuple(args),
             kwargs,
             context,
-            lineage,
+            lineage or _lineage_of(promise),
             promise.tags,
             options.policy_for(registered.func),
             options.non_retryable_exceptions or (),
@@ -286,7 +335,7 @@ class Worker:
             limits=None if options is UNSET else limits_of_root(options, kind),
         )
 
-    def _call(self, promise: PromiseView, encoder: Encoder[Any, str | None] | None) -> Call:
+    def _call(self, promise: PromiseView, encoder: Encoder[Any, str | None] | None, generation: int | None) -> Call:
         """Read the call from the promise's param, or return the one that this process has begun.
 
         Raises:
@@ -296,7 +345,7 @@ class Worker:
             return convert(codec.decode(promise.param, encoder=encoder), Call)
         except (PayloadError, ValidationError) as error:
             known = self.calls.get(promise.id)
-            if known is not None:
+            if known is not None and generation is None:
                 return known
             reason = error.mesg if isinstance(error, PayloadError) else error
             if self.private:
@@ -319,6 +368,11 @@ class Worker:
             return signature.arguments(args, kwargs, strict=registered.validate)
         except Unfit as unfit:
             raise SignatureError(f"{registered.name}: {unfit}") from None
+
+
+def _lineage_of(promise: PromiseView) -> Lineage:
+    tags, id = promise.tags, promise.id
+    return Lineage.of(id, tags.get(ORIGIN, id), tags.get(PREFIX, id), promise.timeout_at)
 
 
 def _tell_release(id: str, error: str, unexpected: Exception | None = None) -> None:

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Never, ParamSpec, TypeVar, overload
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from resonate.errors import ProgramError
 from resonate.validation import Seconds, duration_s
 from resonate.workflow.combining import Combining
 from resonate.workflow.commands import LFC, LFI, RFC, RFI, Command, Promise, PromiseCommand, Sleep
@@ -56,6 +57,7 @@ class Info(Struct):
         tags: the tags of its promise.
         version: the registered version of the function.
         idempotency_key: the idempotency key of its promise.
+        generation: the number of this history, from 1; see `Context.continue_as`.
     """
 
     attempt: int
@@ -63,6 +65,7 @@ class Info(Struct):
     tags: dict[str, str]
     version: int
     idempotency_key: str | None = None
+    generation: int = 1
 
 
 class Context(Combining, Patching):
@@ -136,6 +139,11 @@ class Context(Combining, Patching):
     def renewed(self) -> Context:
         """Return a context of its own for another attempt of the same step."""
         return Context(self._id, replace(self._info), self._registry, self._dependencies, self._root)
+
+    @property
+    def stem(self) -> str:
+        """The text before the numbers of its commands in their ids."""
+        return f"{self._id}."
 
     def next_id(self) -> str:
         """Return the id of the next command: its number in the order of commands, below this execution's id."""
@@ -333,6 +341,38 @@ class Context(Combining, Patching):
         seconds = duration_s("secs", secs)
         self.made += 1
         return Sleep(seconds)
+
+    def continue_as(self, *args: Any, **kwargs: Any) -> Never:
+        """Return what ends this history and begins the next one, with other arguments::
+
+            def monitor(ctx: Context, seen: int) -> Generator[Yieldable, Any, None]:
+                seen += yield ctx.run(look)
+                yield ctx.sleep(60)
+                return ctx.continue_as(seen)
+
+        The workflow returns it at once. The execution then goes on under the same promise, and whoever waits for its
+        result waits on. Its function is called again, with these arguments. Replay reads the present history only, and
+        earlier ones are deleted. Attached calls end first, as at any return. The deadline stays that of the start.
+
+        Args:
+            args, kwargs: the arguments of the next history. They must fit the function, and have a JSON form.
+
+        Returns:
+            A value for `return`. Type checkers accept it as any result.
+
+        Raises:
+            SignatureError: the arguments do not fit the function.
+            PayloadError: an argument has no JSON form.
+            ProgramError: this is not the function of an execution, but one that it runs by `ctx.run`. Or the server, or
+                the store, has no generations. The text says which.
+        """
+        return self._continuation(args, kwargs)  # pyright: ignore[reportGeneralTypeIssues]
+
+    def _continuation(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ARG002
+        raise ProgramError(
+            f"{self._id} runs inside of the execution {self._root or self._id}, and only the function of an execution"
+            " continues as a new history: return to it, or call this function by ctx.rpc"
+        )
 
     def typesafe(self, cmd: Command[T] | Promise[T]) -> Generator[Any, Any, T]:
         """Yield a command so that type checkers know the result: `value = yield from ctx.typesafe(ctx.run(...))`.

@@ -17,12 +17,14 @@ from msgspec.structs import asdict, replace
 from resonate.encoders import Encoder
 from resonate.retry_policies import RetryPolicy
 from resonate.validation import YEAR_S, Seconds, warn_of_milliseconds
-from resonate_store.model.records import CatchUp, Overlap
+from resonate_store.model.records import END_OF_TIME, CatchUp, Overlap
 
 PolicyFor = Callable[[Callable[..., Any]], RetryPolicy]
 """A function that returns the retry policy of a function."""
 DEFAULT_TIMEOUT = 31_536_000.0
 """A year, in seconds."""
+NEVER_S = END_OF_TIME / 1000
+"""The timeout (s) of a promise that never times out: `math.inf`, as it is stored."""
 DEFAULT_TARGET = "default"
 """The worker group of remote calls without a target."""
 
@@ -34,7 +36,8 @@ class StartOptions(TypedDict, total=False):
         tags: a `dict` of `str`, stored with the promise.
         target: the worker group or address that runs the call; by default the group of this process if the function is
             registered here, else "default".
-        timeout: the time until the promise times out, in seconds or as a `timedelta`; a year by default.
+        timeout: the time until the promise times out, in seconds or as a `timedelta`; a year by default, and for None.
+            `math.inf` means never.
         version: the version of the function; by default the latest that is registered here, or 1.
     """
 
@@ -168,6 +171,8 @@ class Options(Struct, frozen=True, kw_only=True):
         for name in _DURATIONS:
             if isinstance(duration := given.get(name), timedelta):
                 given[name] = duration.total_seconds()
+            elif duration == math.inf and name == "timeout":
+                given[name] = NEVER_S
             elif duration is not None:
                 numbers.append(name)
         for name, value in given.items():

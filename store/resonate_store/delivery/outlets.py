@@ -17,6 +17,7 @@ from resonate_store.machine.effects import (
     Effect,
     Execute,
     FireSchedule,
+    Prune,
     Resume,
     Retain,
     Unblock,
@@ -60,6 +61,10 @@ class Outlets(Protocol):
 
     def retain(self, id: str, created_at: int, settled_at: int) -> None:
         """Put the retention marker of a settled root, so that its tree is deleted later. Both instants are in ms."""
+        ...
+
+    def prune(self, outdated: Prune) -> None:
+        """Delete the earlier generations of an execution, at once or soon."""
         ...
 
 
@@ -109,6 +114,8 @@ def carry_out(effect: Effect, outlets: Outlets) -> None:
             outlets.disarm_schedule(effect.id)
         case Retain():
             outlets.retain(effect.id, effect.created_at, effect.settled_at)
+        case Prune():
+            outlets.prune(effect)
 
 
 def mark_delivered(id: str, outlets: Outlets) -> None:

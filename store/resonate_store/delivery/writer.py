@@ -22,6 +22,7 @@ from resonate_store.machine.effects import (
     Change,
     Effect,
     Execute,
+    Prune,
     Resume,
     Retain,
     Unblock,
@@ -62,6 +63,8 @@ class Table(Protocol):
     def transact(self, request: Request, *, delivery: Delivery | None) -> tuple[Response, list[Change]]: ...
 
     def retain(self, id: str, created_at: int, settled_at: int, seconds: int) -> None: ...
+
+    def delete_generations(self, outdated: Prune) -> bool: ...
 
     def announce(self, entry: Entry) -> None: ...
 
@@ -115,6 +118,8 @@ class Delivery:
                 return True
             case Retain():
                 return self.retention_s is not None
+            case Prune():
+                return False
             case Execute():
                 sink = self.messages
                 return sink is not None and effect.address not in self._denied and sink.reaches(effect.address)
@@ -258,6 +263,9 @@ class _Outlets(TimerOutlets):
     def retain(self, id: str, created_at: int, settled_at: int) -> None:
         assert self._delivery.retention_s is not None
         self.table.retain(id, created_at, settled_at, self._delivery.retention_s)
+
+    def prune(self, outdated: Prune) -> None:
+        self.table.delete_generations(outdated)
 
 
 def give_up(apply: Callable[[Request], Response], message: dict[str, Any], reason: str) -> None:

@@ -25,9 +25,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from resonate_store.dynamo.client import Call, ConditionFailed, pages
-from resonate_store.dynamo.items import AnyItem, Expiry, Item, depth_prefix, expiry_item, table_key, typed
+from resonate_store.dynamo.items import (
+    AnyItem,
+    Expiry,
+    Item,
+    depth_prefix,
+    expiry_item,
+    ranges_around,
+    table_key,
+    typed,
+)
 from resonate_store.dynamo.large_values import Payloads
-from resonate_store.model.ids import SEPARATORS, parent
+from resonate_store.machine.effects import Prune
+from resonate_store.model.ids import SEPARATORS, generation_of, parent
 from resonate_store.model.records import Record, begins_tree
 from resonate_store.model.tags import ORIGIN, PARENT
 from resonate_store.parallel import each
@@ -176,11 +186,16 @@ class Deletion:
             _Larger: the tree has more than `most` records.
         """
         levels = list(self._levels(most))
-        answer = self._call("get_item", {"Key": table_key(("promise", self._id)), **self._reading()})
-        root = answer.get("Item")
-        if root is None or root["created_at"] != typed(self._expiry.created_at) or root["state"]["S"] == "pending":
+        root = self._root()
+        if root is None or root["state"]["S"] == "pending":
             return None
         return [*reversed(levels), [_doomed(root)]]
+
+    def _root(self) -> AnyItem | None:
+        """Return the item of the root, or None if it is missing or belongs to another life."""
+        answer = self._call("get_item", {"Key": table_key(("promise", self._id)), **self._reading()})
+        root = answer.get("Item")
+        return root if root is not None and root["created_at"] == typed(self._expiry.created_at) else None
 
     def _levels(self, most: int | None) -> Iterator[list[Doomed]]:
         """Yield the levels of the tree below the root. Parents are written before children, so no level is empty."""
@@ -193,16 +208,24 @@ class Deletion:
                 if most is not None and found > most:
                     raise _Larger
                 id: str = item["id"]["S"]
-                if parent(id) in foreign or _is_root(item):
+                if parent(id) in foreign or _is_root(item) or self._keeps(item):
                     foreign.add(id)
-                elif self._runs(item):
-                    raise Running(f"the task {id!r} in the execution {self._id!r} is running")
                 else:
                     level.append(_doomed(item))
             if not level:
                 return
             yield level
             below += 1
+
+    def _keeps(self, item: AnyItem) -> bool:
+        """Return whether a record stays, with everything below it.
+
+        Raises:
+            Running: it is a running task, so the whole tree stays.
+        """
+        if self._runs(item):
+            raise Running(f"the task {item['id']['S']!r} in the execution {self._id!r} is running")
+        return False
 
     def _runs(self, item: AnyItem) -> bool:
         return "task" in item and item["state"]["S"] == "pending" and int(item["timeout_at"]["N"]) > self._now()
@@ -212,19 +235,21 @@ class Deletion:
             yield from self._records_apart(*depth_prefix(self._id, below, separator), most)
 
     def _records_apart(self, partition: dict[str, Any], prefix: dict[str, Any], most: int | None) -> Iterator[AnyItem]:
-        query: dict[str, Any] = {
+        query = {
             "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)",
             "ExpressionAttributeValues": {":pk": partition, ":prefix": prefix},
-            **self._reading(),
-            **({} if most is None else {"Limit": most + 1}),
         }
-        return pages(self._call, "query", query)
+        return self._found(query, most)
+
+    def _found(self, query: dict[str, Any], most: int | None) -> Iterator[AnyItem]:
+        limit = {} if most is None else {"Limit": most + 1}
+        return pages(self._call, "query", {**query, **self._reading(), **limit})
 
     def _reading(self) -> dict[str, Any]:
         return {
             "TableName": self._table,
             "ConsistentRead": True,
-            "ProjectionExpression": f"{_PROJECTION}, created_at",
+            "ProjectionExpression": f"{_PROJECTION}, created_at, generation",
             "ExpressionAttributeNames": _NAMES,
         }
 
@@ -260,6 +285,48 @@ class Deletion:
     def _is_gone(self, record: Doomed) -> bool:
         answer = self._call("get_item", {"TableName": self._table, "Key": record.key, "ConsistentRead": True})
         return "Item" not in answer
+
+
+class Pruning(Deletion):
+    """The deletion of the generations of one execution before the present one (docs/rules.md G5).
+
+    The root is read after the records. If it has reached the generation, all earlier ones are over in this life. A
+    deletion finds what an earlier one has left, because it reads all generations but the present one.
+
+    Args:
+        outdated: the effect, which names the execution, its life and the present generation.
+        call, table, now, objects, width: as for `Deletion`.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        table: str,
+        outdated: Prune,
+        now: Callable[[], int],
+        objects: Callable[[], Payloads],
+        *,
+        width: int = 1,
+    ) -> None:
+        super().__init__(call, table, Expiry(outdated.id, outdated.created_at), now, objects, width=width)
+        self._generation = outdated.generation
+
+    def tree(self, most: int | None = None) -> list[list[Doomed]] | None:
+        levels = list(self._levels(most))
+        root = self._root()
+        if root is None or int(root.get("generation", {}).get("N", "1")) < self._generation:
+            return None
+        return list(reversed(levels))
+
+    def _keeps(self, item: AnyItem) -> bool:
+        return self._runs(item)
+
+    def _records(self, below: int, most: int | None) -> Iterator[AnyItem]:
+        for query in ranges_around(self._id, below, self._generation):
+            for item in self._found(query, most):
+                generation = generation_of(item["id"]["S"], self._id)
+                if generation is not None and generation < self._generation:
+                    yield item
 
 
 class _Larger(Exception):

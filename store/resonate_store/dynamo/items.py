@@ -153,6 +153,7 @@ _RECORD_FIELDS: Final = {
     "wake_at": INTEGER,
     "written_at": INTEGER,
     "rev": INTEGER,
+    "generation": INTEGER,
 }
 _SCHEDULE_FIELDS: Final = {
     "id": TEXT,
@@ -214,6 +215,26 @@ def depth_prefix(id: str, below: int, separator: str = ".") -> tuple[dict[str, A
     `separator` separates the first of these levels from `id` (see `ids`).
     """
     return {STRING: f"p#{origin(id)}"}, {STRING: f"{depth(id) + below}#{id}{separator}"}
+
+
+def ranges_around(id: str, below: int, generation: int) -> list[dict[str, Any]]:
+    """Return the conditions of queries for the records `below` levels under `id` that are not of this generation.
+
+    They are two ranges of sort keys, before and after those of the generation. "," follows "+", and "/" follows ".".
+    """
+    level = f"{depth(id) + below}#{id}"
+    ends = (f"{level}.", f"{level}.{generation}+", f"{level}.{generation},", f"{level}/")
+    return [
+        {
+            "KeyConditionExpression": "pk = :pk AND sk BETWEEN :from AND :to",
+            "ExpressionAttributeValues": {
+                ":pk": {STRING: f"p#{origin(id)}"},
+                ":from": {STRING: begin},
+                ":to": {STRING: end},
+            },
+        }
+        for begin, end in (ends[:2], ends[2:])
+    ]
 
 
 def execution_state(state: PromiseState | Literal["schedule"], shard: int) -> str:

@@ -14,6 +14,7 @@ from typing import Final
 
 from resonate_store.dynamo.writes import written
 from resonate_store.machine import Outcome
+from resonate_store.model.generation_requests import TaskContinueAs
 from resonate_store.model.records import Entry, Key, Record, key_of
 from resonate_store.model.requests import (
     PromiseAwait,
@@ -88,6 +89,7 @@ def _predictable(request: Request) -> Iterator[tuple[str, bool]]:
             | TaskRelease()
             | TaskExtend()
             | TaskSuspendRegistered()
+            | TaskContinueAs()
             | PromiseAwait()
         ):
             yield request.id, False

@@ -8,11 +8,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from resonate_store.dynamo.client import ConditionFailed, pages
-from resonate_store.dynamo.deletion import Deletion, deletable
+from resonate_store.dynamo.deletion import Deletion, Pruning, deletable
 from resonate_store.dynamo.items import Expiry, Item, expiry_item, halted_shard, key_in, typed
 from resonate_store.dynamo.large_values import Payloads
 from resonate_store.dynamo.table import RetryingTable
 from resonate_store.dynamo.writes import announcement_of
+from resonate_store.machine.effects import Prune
 from resonate_store.model.clock import Clock
 from resonate_store.model.records import END_OF_TIME, Entry, Key, Record
 from resonate_store.model.requests import PromiseWake, Request, Response
@@ -95,6 +96,17 @@ class Maintenance(ABC):
         See `Deletion.run` for the arguments and the result.
         """
         return self._deletion(expiry).run(most, until, whole=whole)
+
+    def delete_generations(
+        self, outdated: Prune, most: int = ALL_AT_ONCE, until: int | None = None, *, whole: bool = False
+    ) -> bool:
+        """Delete the earlier generations of an execution, or a part of them.
+
+        See `Deletion.run` for the arguments and the result.
+        """
+        objects, now = lambda: self._objects, self.clock.now
+        pruning = Pruning(self._table.call, self.table, outdated, now, objects, width=self._width)
+        return pruning.run(most, until, whole=whole)
 
     def reconsider(self, expiry: Expiry) -> None:
         """Keep an execution whose retention is over for another day, if it still exists."""

@@ -93,6 +93,7 @@ class PromiseModel(_TableModel):
     wake_at = StoredAttribute(INTEGER, null=True)
     written_at = StoredAttribute(INTEGER)
     rev = StoredAttribute(INTEGER)
+    generation = StoredAttribute(INTEGER, null=True)
 
     token = UnicodeAttribute(null=True)
     effects = StoredAttribute(INTEGER, null=True)

@@ -51,7 +51,7 @@ from resonate_store.machine.draft import Need
 from resonate_store.machine.effects import Change, effects
 from resonate_store.model import addresses
 from resonate_store.model.clock import Clock, ambient
-from resonate_store.model.ids import SEPARATORS, Identify, random_id
+from resonate_store.model.ids import SEPARATORS, Identify, below, random_id
 from resonate_store.model.records import Claim, Entry, Key, PromiseView, Record, Value, key_of
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -283,7 +283,8 @@ class DynamoStore(Maintenance, Store):
 
     def _answer(self, need: Need, known: Known) -> Any:
         if isinstance(need, NeedChildren):
-            return tuple(record for separator in SEPARATORS for record in self._children(need.id, separator))
+            separators = SEPARATORS if need.generation is None else (below(need.generation),)
+            return tuple(record for separator in separators for record in self._children(need.id, separator))
         if isinstance(need, NeedPage):
             return DynamoSearch(
                 need, table=self.table, shards=self.shards, call=self._table.call, read=self._read

@@ -19,7 +19,8 @@ from resonate_store.delivery.outlets import deliver
 from resonate_store.interface import DamagedRecord, Send, Store, whole
 from resonate_store.machine import Outcome, decide, perform, with_all_told
 from resonate_store.machine.draft import Need
-from resonate_store.machine.effects import Change, Unblock, message_of, repeated
+from resonate_store.machine.effects import Change, Prune, Unblock, message_of, repeated
+from resonate_store.machine.generations import outdated
 from resonate_store.machine.validation import problem_with
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.records import Key, PromiseView, Record, key_of
@@ -164,6 +165,10 @@ class EmbeddedStore(Subscribable, Store, ABC):
         """Store the new image of an entry, or delete the entry."""
 
     @abstractmethod
+    def _drop(self, record: Record) -> None:
+        """Delete a record of an earlier generation."""
+
+    @abstractmethod
     def _arm(self, key: Key, at: int, /) -> bool:
         """Note the new `wake_at` of an entry. Return whether no other entry is due earlier."""
 
@@ -172,8 +177,8 @@ class EmbeddedStore(Subscribable, Store, ABC):
         """Return the entry that is due first, or None if none is due. Equal instants are ordered by kind and id."""
 
     @abstractmethod
-    def _children_of(self, id: str) -> Sequence[Record]:
-        """Return the direct children of a promise in any order."""
+    def _children_of(self, family: str) -> Sequence[Record]:
+        """Return the records with this `ids.family` in any order: the direct children of a promise."""
 
     def apply(self, request: Request) -> Response:
         """Carry out one request and all its effects.
@@ -204,11 +209,18 @@ class EmbeddedStore(Subscribable, Store, ABC):
     def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
         with self._exclusive:
             now = self.clock.now()
+            family, begin = (id if len(separator) == 1 else id + separator), len(id)
             return [
                 record.promise()
-                for record in self._children_of(id)
-                if record.id[len(id)] == separator and (not record.pending or record.timeout_at > now)
+                for record in self._children_of(family)
+                if record.id.startswith(separator, begin) and (not record.pending or record.timeout_at > now)
             ]
+
+    def delete_generations(self, prune: Prune) -> None:
+        """Delete the generation of an execution before the present one, which `prune` names."""
+        with self._exclusive:
+            for record in outdated(prune.id, prune.generation, self.clock.now(), self._children_of):
+                self._drop(record)
 
     def tick(self) -> int:
         """Do everything that is due now, the earliest first. Return on how many promises and schedules it did so."""
@@ -322,6 +334,9 @@ class _InProcess(Unarmed):
     def apply(self, request: Request) -> Response:
         # Effects are single operations with ids that are stored already, so they need no validation.
         return self._store._run(request)  # pyright: ignore[reportPrivateUsage]
+
+    def prune(self, outdated: Prune) -> None:
+        self._store.delete_generations(outdated)
 
     def send(self, address: str, message: dict[str, Any]) -> None:
         self._store._post(address, message)  # pyright: ignore[reportPrivateUsage]

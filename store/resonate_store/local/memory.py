@@ -17,9 +17,11 @@ from resonate_store.local.turns import Turns
 from resonate_store.machine import NeedChildren, NeedRecords, NeedSchedule, Outcome, first_record, first_task
 from resonate_store.machine.draft import Need, NeedPage, Page
 from resonate_store.machine.effects import Change
+from resonate_store.machine.generations import continued
 from resonate_store.machine.search import page_of, place_of
 from resonate_store.model.clock import Clock
-from resonate_store.model.ids import parent
+from resonate_store.model.generation_requests import TaskContinueAs
+from resonate_store.model.ids import family, family_of
 from resonate_store.model.records import Entry, Key, Record, ScheduleRecord
 from resonate_store.model.requests import PromiseRecord, Request, TaskCreate
 from resonate_store.model.schedule_requests import ScheduleSearch
@@ -80,6 +82,8 @@ class MemoryStore(EmbeddedStore):
                 return first_record(request, self.clock.now())
         elif isinstance(request, TaskCreate) and request.promise.id not in self._records:
             return first_task(request, self.clock.now())
+        elif isinstance(request, TaskContinueAs) and (record := self._records.get(request.id)) is not None:
+            return continued(request, record, self.clock.now()) or super()._decide(request)
         return super()._decide(request)
 
     def _fetch(self, need: Need) -> Any:
@@ -87,10 +91,12 @@ class MemoryStore(EmbeddedStore):
             return tuple(map(self._records.get, need.ids))
         if isinstance(need, NeedSchedule):
             return self._schedules.get(need.id)
-        return tuple(self._children_of(need.id)) if isinstance(need, NeedChildren) else self._page(need)
+        if isinstance(need, NeedChildren):
+            return tuple(self._children_of(family_of(need.id, need.generation)))
+        return self._page(need)
 
-    def _children_of(self, id: str) -> Sequence[Record]:
-        return [self._records[child] for child in self._children.get(id, ())]
+    def _children_of(self, family: str) -> Sequence[Record]:
+        return [self._records[child] for child in self._children.get(family, ())]
 
     def _page(self, need: NeedPage) -> Page | None:
         if need.after is not None and isinstance(need.after[0], str):
@@ -110,7 +116,7 @@ class MemoryStore(EmbeddedStore):
         if isinstance(after, Record):
             self._records[after.id] = after
             if before is None:
-                above = parent(after.id)
+                above = family(after.id)
                 if above in self._children:
                     self._children[above][after.id] = None
                 elif above:
@@ -119,6 +125,14 @@ class MemoryStore(EmbeddedStore):
             self._schedules[after.id] = after
         elif isinstance(before, ScheduleRecord):
             del self._schedules[before.id]
+
+    def _drop(self, record: Record) -> None:
+        del self._records[record.id]
+        above = family(record.id)
+        siblings = self._children[above]
+        del siblings[record.id]
+        if not siblings:
+            del self._children[above]
 
     def _arm(self, key: Key, at: int, /) -> bool:
         heapq.heappush(self._wakes, (at, key))

@@ -37,7 +37,7 @@ from resonate_store.machine.draft import Need, NeedPage, Page
 from resonate_store.machine.effects import Change
 from resonate_store.machine.search import page_of
 from resonate_store.model.clock import Clock
-from resonate_store.model.ids import parent
+from resonate_store.model.ids import family, family_of
 from resonate_store.model.records import Entry, Key, PromiseView, Record, ScheduleRecord
 from resonate_store.model.requests import PromiseSearch, Request, Response
 from resonate_store.model.schedule_requests import ScheduleSearch
@@ -204,14 +204,16 @@ class SqliteStore(EmbeddedStore):
             for row in self._rows("SELECT id, record FROM schedule WHERE id = ?", (need.id,)):
                 return _schedule_of(*row)
             return None
-        return tuple(self._children_of(need.id)) if isinstance(need, NeedChildren) else self._page(need)
+        if isinstance(need, NeedChildren):
+            return tuple(self._children_of(family_of(need.id, need.generation)))
+        return self._page(need)
 
     def _record(self, id: str) -> Record | None:
         row = self._rows("SELECT record FROM promise WHERE id = ?", (id,)).fetchone()
         return None if row is None else _record_of(id, row[0])
 
-    def _children_of(self, id: str) -> Sequence[Record]:
-        return [_record_of(*row) for row in self._rows("SELECT id, record FROM promise WHERE parent = ?", (id,))]
+    def _children_of(self, family: str) -> Sequence[Record]:
+        return [_record_of(*row) for row in self._rows("SELECT id, record FROM promise WHERE parent = ?", (family,))]
 
     def _page(self, need: NeedPage) -> Page | None:
         if need.after is not None and isinstance(need.after[0], str):
@@ -254,7 +256,7 @@ class SqliteStore(EmbeddedStore):
                     "INSERT INTO promise (id, parent, root_at, wake_at, record) VALUES (?, ?, ?, ?, ?)",
                     (
                         after.id,
-                        parent(after.id) or None,
+                        family(after.id) or None,
                         after.created_at if after.root else None,
                         after.wake_at,
                         _encoder.encode(after),
@@ -272,6 +274,10 @@ class SqliteStore(EmbeddedStore):
             )
         elif before is not None:
             self._rows("DELETE FROM schedule WHERE id = ?", (before.id,))
+
+    def _drop(self, record: Record) -> None:
+        self._write_begins()
+        self._rows("DELETE FROM promise WHERE id = ?", (record.id,))
 
     def _arm(self, _: Key, at: int, /) -> bool:
         return self._on_wake is not None and self._earliest() == at

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from resonate_store.machine import cancellation, promises, schedules, suspensions, tasks, wake
+from resonate_store.machine import cancellation, generations, promises, schedules, suspensions, tasks, wake
 from resonate_store.machine.draft import Need, NeedChildren, NeedPage, NeedRecords, NeedSchedule, Outcome, Transition
 from resonate_store.machine.search import search
 from resonate_store.machine.validation import problem_with
 from resonate_store.model.execution_requests import PromiseCancel
+from resonate_store.model.generation_requests import TaskContinueAs
 from resonate_store.model.records import Record
 from resonate_store.model.requests import (
     AwaitedCreate,
@@ -83,6 +84,7 @@ TRANSITION_OF: dict[type, Callable[[Any, int], Transition]] = {
     TaskRelease: tasks.release,
     TaskFulfill: tasks.fulfill,
     FulfillAndTakeOver: tasks.fulfill,
+    TaskContinueAs: generations.continue_as,
     TaskSuspend: suspensions.suspend,
     TaskRegister: suspensions.register,
     TaskSuspendRegistered: suspensions.suspend_registered,

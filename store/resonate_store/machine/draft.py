@@ -47,9 +47,13 @@ class NeedSchedule(Struct, frozen=True):
 
 
 class NeedChildren(Struct, frozen=True):
-    """What a transition yields to read the direct children of a promise. The answer is a tuple of records."""
+    """What a transition yields to read the direct children of a promise. The answer is a tuple of records.
+
+    If `generation` is not None, only the children of this generation are read.
+    """
 
     id: str
+    generation: int | None = None
 
 
 Place = tuple[int | str, str]

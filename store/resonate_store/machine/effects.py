@@ -90,7 +90,15 @@ class Retain(Struct, frozen=True):
     settled_at: int
 
 
-Effect = Execute | Unblock | Resume | Arm | Disarm | ArmSchedule | FireSchedule | DisarmSchedule | Retain
+class Prune(Struct, frozen=True):
+    """Effect: delete the records of the generations of an execution before `generation` (docs/rules.md G5)."""
+
+    id: str
+    created_at: int
+    generation: int
+
+
+Effect = Prune | Execute | Unblock | Resume | Arm | Disarm | ArmSchedule | FireSchedule | DisarmSchedule | Retain
 
 
 class Change(NamedTuple):
@@ -180,6 +188,8 @@ def _wakes_late(record: Record) -> bool:
 
 def _while_pending(before: Record | None, after: Record) -> list[Effect]:
     outstanding: list[Effect] = []
+    if after.generation is not None and before is not None and before.generation != after.generation:
+        outstanding.append(Prune(after.id, after.created_at, after.generation))
     if after.timer:
         if before is None:
             outstanding.append(Arm(after.id, after.timeout_at))

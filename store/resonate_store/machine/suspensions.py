@@ -91,4 +91,4 @@ def _redirect(draft: Draft, record: Record, task: TaskRecord, promises: list[Rec
         draft.put(replace(record, task=replace(task, resumes=())))
     shown = None if record.cancel is None else record.task_view()
     preload = tuple(promise.promise() for promise in promises if not promise.pending)
-    return Response(status=300, task=shown, preload=preload)
+    return Response(status=300, task=shown, preload=preload, generation=record.generation)

@@ -159,14 +159,14 @@ def attempts_after(record: Record, task: TaskRecord) -> Generator[Need, Any, int
     count.
     """
     since = task.acquired_at or 0
-    coroutines = [record.id]
+    coroutines = [NeedChildren(record.id, record.generation)]
     while coroutines:
-        children: tuple[Record, ...] = yield NeedChildren(coroutines.pop())
+        children: tuple[Record, ...] = yield coroutines.pop()
         for child in children:
             if child.created_at >= since or (child.settled_at or 0) >= since:
                 return 0
             if child.pending and child.task is None and not child.timer:
-                coroutines.append(child.id)
+                coroutines.append(NeedChildren(child.id))
     return task.attempts + 1
 
 
@@ -354,6 +354,7 @@ def _waits(awaiter: Record, task: TaskRecord, awaited: Record | None) -> bool:
 
 
 def not_held(record: Record | None, version: int, message: str | None = None) -> Response | None:
+    """Return the refusal of a request of the holder if the task is not acquired at `version`, else None."""
     if record is None or record.task is None:
         return not_found()
     if record.task.state != "acquired":

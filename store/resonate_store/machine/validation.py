@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from resonate_store.model import addresses, cron, ids
 from resonate_store.model.execution_requests import PromiseCancel
+from resonate_store.model.generation_requests import TaskContinueAs
 from resonate_store.model.records import END_OF_TIME, CatchUp, Overlap, Value
 from resonate_store.model.requests import (
     AwaitedCreate,
@@ -112,12 +113,13 @@ def _cancellation(request: PromiseCancel) -> str | None:
 
 
 class _Known:
-    """The tags that were last found valid.
+    """The tags that were last found valid, and those before them.
 
     Steps of a workflow that call the same function share one dictionary of tags.
     """
 
     tags: dict[str, str] | None = None
+    earlier: dict[str, str] | None = None
 
 
 def _recording(request: PromiseRecord) -> str | None:
@@ -132,11 +134,13 @@ def _recording(request: PromiseRecord) -> str | None:
 
 
 def _tags_of_step(tags: dict[str, str]) -> str | None:
+    if tags is _Known.earlier:
+        return None
     if problem := _names("tag", tags):
         return problem
     if tags.get(SCOPE) != "local":
         return f"the record of a finished step is local: tag it {SCOPE}=local"
-    _Known.tags = tags
+    _Known.tags, _Known.earlier = tags, _Known.tags
     return None
 
 
@@ -152,6 +156,14 @@ def _step(request: TaskRecordStep) -> str | None:
         return f"createdAt is an instant in milliseconds since the epoch and cannot be {record.created_at}"
     if TARGET in record.tags:
         return f"the record of a finished step has no task: remove {TARGET}"
+    return None
+
+
+def _continuation(request: TaskContinueAs) -> str | None:
+    if problem := ids.problem_with(request.id):
+        return problem
+    if not 2 <= request.generation <= END_OF_TIME:
+        return f"the generation is the number of the next history, 2 or more, and cannot be {request.generation}"
     return None
 
 
@@ -314,6 +326,7 @@ _CHECKS: dict[type, Callable[[Any], str | None]] = {
     TaskSuspend: _suspension,
     TaskFence: _fence,
     TaskRecordStep: _step,
+    TaskContinueAs: _continuation,
     TaskHeartbeat: _heartbeat,
     TaskSearch: _task_search,
     ScheduleCreate: _schedule,

@@ -7,6 +7,9 @@ no read is needed to find an item (docs/rules.md D1, D2).
 The official SDKs separate the first level below an execution by a colon: `{root}:{n}` and `{root}:d{hash}`, then
 `{root}:{n}.{n}`. A colon before any other text is an ordinary character.
 
+A workflow that continues as a new generation numbers the commands of generation g > 1 `{id}.{g}+{n}`. That is one
+segment, so the depth stays the same. `{id}.{g}+0` holds the arguments of the generation.
+
 Random ids, such as ids of processes and tokens of operations, come from an injected source, so that tests repeat.
 """
 
@@ -56,6 +59,38 @@ def parent(id: str) -> str:
     if ":" in last and (colon := re.search(_LINEAGE, id)) is not None and colon.start() > len(above):
         return id[: colon.start()]
     return above
+
+
+def below(generation: int | None) -> str:
+    """Return the text between an id and the number of its command in this generation. None is the first one."""
+    return "." if generation is None else f".{generation}+"
+
+
+def family(id: str) -> str:
+    """Return the id without the number of the command: `parent`, and the generation of the command if it has one."""
+    above, _, last = id.rpartition(".")
+    if "+" in last and above and (number := last.partition("+")[0]).isdecimal():
+        return f"{above}.{number}+"
+    return parent(id) if ":" in last else above
+
+
+def family_of(id: str, generation: int | None) -> str:
+    """Return the `family` of the commands of this generation of `id`. None is the first generation."""
+    return id if generation in (None, 1) else f"{id}.{generation}+"
+
+
+def generation_of(id: str, top: str) -> int | None:
+    """Return the generation of `top` with the command that `id` belongs to, or None if it belongs to none.
+
+    Args:
+        id: an id below `top`.
+        top: the id of an execution.
+    """
+    segment = id[len(top) + 1 :].partition(".")[0]
+    generation, plus, number = segment.partition("+")
+    if plus:
+        return int(generation) if generation.isdecimal() and number.partition("~")[0].isdecimal() else None
+    return 1 if segment.partition("~")[0].isdecimal() else None
 
 
 def is_below(id: str, top: str) -> bool:

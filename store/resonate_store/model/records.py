@@ -123,6 +123,7 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw
     `workers` is how many workers poll for a pending task now. Only a server that workers poll knows it, and only the
     response of `promise.get` has it. `resumed_by` lists the awaited promises that have resumed the task. Only the
     worker that acquires the task gets it. `cancel` is the reason of a cancellation of the execution (docs/rules.md X1).
+    `generation` is the number of the present history, from 2 on. It is None for the first one (docs/rules.md G1).
     """
 
     id: str
@@ -138,6 +139,7 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw
     workers: int | None = None
     resumed_by: tuple[str, ...] = ()
     cancel: str | None = None
+    generation: int | None = None
 
 
 class Schedule(Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
@@ -210,6 +212,8 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     - `delivered` is true when all effects of the settlement have been carried out.
     - `wake_at` is the earliest instant at which anything may be due.
     - `cancel` is the request to cancel the execution, until the promise settles (docs/rules.md X1).
+    - `generation` is the number of the present history of an execution that has continued as a new one. It is None in
+      the first generation (docs/rules.md G1).
     - `written_at` is the instant of the last write. `rev` increases by 1 with each write.
     """
 
@@ -229,6 +233,7 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     written_at: int = 0
     rev: int = 0
     cancel: Cancellation | None = None
+    generation: int | None = None
 
     @property
     def pending(self) -> bool:
@@ -299,6 +304,7 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
             halted_at=self.task.halted_at,
             retry_at=self.task.retry_at if self.task.state == "pending" and not self.task.offers else None,
             cancel=None if self.cancel is None else self.cancel.reason,
+            generation=self.generation,
         )
 
 

@@ -13,6 +13,7 @@ from typing import ClassVar
 from msgspec import Struct
 
 from resonate_store.model.execution_requests import Holder, PromiseCancel
+from resonate_store.model.generation_requests import TaskContinueAs
 from resonate_store.model.records import (
     EMPTY,
     PromiseState,
@@ -380,6 +381,7 @@ ProtocolRequest = (
     | TaskSuspend
     | TaskFence
     | TaskRecordStep
+    | TaskContinueAs
     | TaskHeartbeat
     | TaskHalt
     | TaskContinue
@@ -421,6 +423,7 @@ class Response(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     - `action_status` is the status of the action of a fence: 200, or 404 if the promise to settle does not exist.
     - `promises`, `tasks` or `schedules` is the page of a search. All three are None for other requests.
     - `cursor` names the next page. It is None on the last page.
+    - `generation` is the generation of a task whose suspension was refused with 300, if it is not the first.
     - `awaited` is whether the callback of an `AwaitedCreate` or `PromiseAwait` is registered.
     - `cancel` is whether a `PromiseCancel` is "accepted", or the execution is cancelled "already". It is None if the
       promise has settled.
@@ -439,6 +442,7 @@ class Response(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     cursor: str | None = None
     awaited: bool = False
     cancel: str | None = None
+    generation: int | None = None
 
     @property
     def ok(self) -> bool:

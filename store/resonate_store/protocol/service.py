@@ -17,7 +17,7 @@ from msgspec import Raw, Struct
 
 from resonate_store.interface import DamagedRecord, MovedFile, Store, StoreError, whole
 from resonate_store.model.clock import Clock
-from resonate_store.model.ids import SEPARATORS
+from resonate_store.model.ids import SEPARATORS, below
 from resonate_store.model.records import PromiseView
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -261,9 +261,11 @@ class Service:
             case TaskCreate(promise=PromiseCreate(id=id)) | TaskAcquire(id=id) if (
                 response.task is not None and response.task.state == "acquired"
             ):
-                return msgspec.structs.replace(response, preload=_by_id(self._children(id)))
+                return msgspec.structs.replace(response, preload=_by_id(self._children(id, response.task.generation)))
             case TaskSuspend(id=id) if response.status == 300:
-                known: dict[str, PromiseView] = {promise.id: promise for promise in self._children(id)}
+                known: dict[str, PromiseView] = {
+                    promise.id: promise for promise in self._children(id, response.generation)
+                }
                 known |= {promise.id: promise for promise in response.preload}
                 return msgspec.structs.replace(response, preload=_by_id(known.values()))
             case _:
@@ -276,9 +278,10 @@ class Service:
             return response
         return msgspec.structs.replace(response, task=msgspec.structs.replace(task, workers=self._workers(promise)))
 
-    def _children(self, id: str) -> Sequence[PromiseView]:
+    def _children(self, id: str, generation: int | None) -> Sequence[PromiseView]:
         """Return the children of a task. If the separator of this SDK finds none, use that of the official SDKs."""
-        found = next((found for separator in SEPARATORS if (found := self._store.children(id, separator))), ())
+        separators = SEPARATORS if generation is None else (below(generation),)
+        found = next((found for separator in separators if (found := self._store.children(id, separator))), ())
         return [whole(promise, self._store) for promise in found]
 
     def _response(self, kind: str, corr_id: str, status: int, data: Any) -> tuple[int, bytes]:

@@ -19,6 +19,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from resonate_store.model.execution_requests import PromiseCancel
+from resonate_store.model.generation_requests import TaskContinueAs
 from resonate_store.model.records import END_OF_TIME, PromiseView, Schedule, Task
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -60,7 +61,7 @@ TIME = "resonate:time"
 
 KINDS = "resonate:kinds"
 """The key of the kinds in the head of a response that the server knows and the official protocol lacks."""
-OWN_KINDS = ("task.record", "promise.cancel")
+OWN_KINDS = ("task.record", "task.continue_as", "promise.cancel")
 """The kinds that a server advertises. A client does not send them to a server that does not (docs/decisions/0075)."""
 
 NEVER = 2**63 - 1
@@ -142,6 +143,7 @@ DATA: dict[str, type] = {
             TaskHeartbeat,
             TaskHalt,
             TaskContinue,
+            TaskContinueAs,
             TaskSearch,
             ScheduleGet,
             ScheduleCreate,
@@ -351,6 +353,7 @@ HELD: dict[str, tuple[str, ...]] = {
     TaskFulfill.kind: ("promise",),
     TaskFence.kind: ("action",),
     TaskRecordStep.kind: ("promise",),
+    TaskContinueAs.kind: ("task",),
     TaskSearch.kind: ("tasks",),
     ScheduleGet.kind: ("schedule",),
     ScheduleCreate.kind: ("schedule",),

@@ -23,6 +23,7 @@ from msgspec.structs import replace
 
 from resonate_store.interface import Store, StoreClosed, StoreError
 from resonate_store.model.clock import Clock, ambient
+from resonate_store.model.generation_requests import TaskContinueAs
 from resonate_store.model.ids import Identify, parent, random_id
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import (
@@ -170,6 +171,10 @@ class HttpStore(Store):
     def fences_records(self) -> bool:
         return True
 
+    @property
+    def has_generations(self) -> bool:
+        return TaskContinueAs.kind in self._calls.kinds
+
     def fences_records_by(self, id: str, version: int) -> bool:
         return self._held.version(id) == version
 
@@ -180,15 +185,17 @@ class HttpStore(Store):
         """
         found = self._held.take_preload(id)
         if found is None:
-            found = self._search(id)
+            found = self._search(id, separator)
         below = f"{id}{separator}"
         return [promise for promise in found if promise.id.startswith(below) and parent(promise.id) == id]
 
-    def _search(self, id: str) -> list[PromiseView]:
+    def _search(self, id: str, separator: str) -> list[PromiseView]:
+        # Only our servers have generations, and only they search by the beginning of an id.
+        prefix = id + separator if len(separator) > 1 else None
         found: list[PromiseView] = []
         cursor: str | None = None
         while True:
-            response = self._exchange(PromiseSearch(tags={PARENT: id}, limit=PAGE, cursor=cursor))
+            response = self._exchange(PromiseSearch(tags={PARENT: id}, id=prefix, limit=PAGE, cursor=cursor))
             if response.promises is None:
                 raise StoreError(f"the children of {id} cannot be read: {response.status} {response.error}")
             found += map(self._certain, response.promises)

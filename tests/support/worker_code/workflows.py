@@ -386,3 +386,27 @@ async def inquiry(ctx: Context, item: str) -> list[str]:
     begun = [await ctx.begin_run(look_up, item) for _ in range(2)]
     await ctx.sleep(3600)
     return [await ctx.run(look_up, f"still {item}"), *[await promise for promise in begun]]
+
+
+@resonate.register
+def watch(ctx: Context, total: int, generations: int) -> Workflow:
+    """A generation of a monitor: a step, a nested workflow, an rpc and a sleep."""
+    total = yield ctx.run(add, total, 1)
+    nested = yield ctx.run(steps_only.func, 2)
+    total = yield ctx.rpc("double", total + nested)
+    yield ctx.sleep(60)
+    if ctx.info.generation < generations:
+        return ctx.continue_as(total, generations)
+    return total
+
+
+@resonate.register
+async def watch_async(ctx: Context, total: int, generations: int) -> int:
+    """The same, in the other spelling."""
+    total = await ctx.run(add, total, 1)
+    nested = await ctx.run(steps_only.func, 2)
+    total = await ctx.rpc("double", total + nested)
+    await ctx.sleep(60)
+    if ctx.info.generation < generations:
+        return ctx.continue_as(total, generations)
+    return total

@@ -3,7 +3,8 @@
 One search by id, in one partition of a table, reads the tree. Each task that is not fulfilled needs another request. A
 retry timer is not a node, it counts as an attempt of its step. Its id is `{step}~{attempt}`, or `{id}.0~{attempt}` for
 the function of a task. The mark of an attempt that has begun, `{step}~m{attempt}`, is a node until its step has a
-record: the step runs, or was interrupted.
+record: the step runs, or was interrupted. Of an execution that has continued as a new history, only that history is
+shown.
 
 The official SDKs put a colon between the root and the ids of its children, and these are read with more searches. This
 SDK uses no colon, so its executions do not need them.
@@ -11,7 +12,8 @@ SDK uses no colon, so its executions do not need them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from resonate.engine.history import Issued, attempt_of, independent
@@ -30,10 +32,10 @@ from resonate_infra.cli.display import (
 )
 from resonate_infra.cli.parameters import Id
 from resonate_infra.cli.session import Session, connected
-from resonate_infra.cli.waiting import of_attempt, of_task, task_of
+from resonate_infra.cli.waiting import of_attempt, of_task, task_of, timed_function
 from resonate_infra.text import plain
 from resonate_store.interface import whole
-from resonate_store.model.ids import parent
+from resonate_store.model.ids import generation_of, parent
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import PromiseGet
 from resonate_store.model.tags import AFTER, BEGUN, FUNC, ORIGIN
@@ -50,13 +52,16 @@ class TreeNode:
         task: its task, or None if it has no task or is settled.
         children: the nodes below it, in the order of the commands.
         retries: the retry timers between its attempts, the earliest first.
+        generation: the number of its history that is shown, from 1.
     """
 
-    def __init__(self, promise: PromiseView, task: Task | None) -> None:
+    def __init__(self, promise: PromiseView, task: Task | None, latest: Mapping[str, int]) -> None:
         self.promise = promise
         self.task = task
         self.children: list[TreeNode] = []
         self.retries: list[PromiseView] = []
+        # A settled promise has no task here, and no generation begins after its settlement.
+        self.generation = latest.get(promise.id, 1) if task is None else task.generation or 1
 
     @property
     def pending(self) -> bool:
@@ -113,7 +118,8 @@ def call_tree(session: Session, id: str) -> TreeNode:
         Failure: the promise does not exist, or the store does not answer.
     """
 
-    root = session.ask(PromiseGet(id)).promise
+    answer = session.ask(PromiseGet(id))
+    root = answer.promise
     assert root is not None
     found: dict[str, PromiseView] = {}
     above = [id]
@@ -124,21 +130,30 @@ def call_tree(session: Session, id: str) -> TreeNode:
     for each in above:
         found.update({promise.id: promise for promise in session.below(each, ".", None)})
 
-    nodes = {id: TreeNode(root, task_of(session, root))}
+    latest: dict[str, int] = {}
+    for each in found:
+        above_it = parent(each)
+        latest[above_it] = max(latest.get(above_it, 1), generation_of(each, above_it) or 1)
+    if answer.task is not None:
+        latest[id] = answer.task.generation or 1
+    nodes = {id: TreeNode(root, task_of(session, root), latest)}
     timers: list[tuple[int, str, PromiseView]] = []
     for promise in sorted(found.values(), key=_place):
         step, _, attempt = promise.id.rpartition("~")
-        if step in found and attempt.isdecimal():
+        step = timed_function(step)
+        if step in (id, *found) and attempt.isdecimal():
             timers.append((int(attempt), step, promise))
-            continue
-        if attempt.isdecimal() and step.endswith(".0") and step[:-2] in (id, *found):
-            timers.append((int(attempt), step[:-2], promise))  # A retry timer of the function of a task.
             continue
         if BEGUN in promise.tags and step in found:
             continue  # The mark of an attempt. If its step has no record, the mark is shown.
         parent_node = nodes.get(parent(promise.id))
         if parent_node is not None and not independent(promise):  # Else only its id lies below.
-            node = nodes[promise.id] = TreeNode(promise, task_of(session, promise))
+            generation = generation_of(promise.id, parent_node.promise.id)
+            if generation is not None and generation != parent_node.generation:
+                continue  # It is left of an earlier history.
+            if promise.id.endswith(f"{generation}+0"):
+                continue  # The arguments of this history.
+            node = nodes[promise.id] = TreeNode(promise, task_of(session, promise), latest)
             parent_node.children.append(node)
     for _, step, timer in sorted(timers, key=lambda each: each[:2]):
         if step in nodes:
@@ -166,6 +181,7 @@ def tree_json(node: TreeNode, raw: bool) -> dict[str, Any]:
         "command": command_of(node),
         "function": function_of(promise) or None,
         "attempts": node.attempts,
+        "generation": node.generation,
         "retryAt": node.retry_at,
         "waits": node.waits() or None,
         "durationMs": taken_ms(promise),
@@ -210,6 +226,8 @@ def _line(node: TreeNode, name: str, now: int) -> Any:
     if task is not None:
         line.append(f" ({task.state}, version {task.version})", f"not bold {STYLES[task.state]}")
     line.append(f"  {taken(promise) or 'for ' + duration(now - promise.created_at)}", "not bold dim")
+    if node.generation > 1:
+        line.append(f"  generation {node.generation} ({node.generation - 1} before it)", "not bold")
     waits = node.waits(short=True)
     if node.attempts > 1 and not waits:
         line.append(f"  attempt {node.attempts}", "not bold")
@@ -226,7 +244,7 @@ def _place(promise: PromiseView) -> list[tuple[int, str]]:
 
     The marker of a patch follows the command before it.
     """
-    parts = promise.id.replace(":", ".").split(".")
+    parts = re.sub(r"\.[0-9]+\+", ".", promise.id.replace(":", ".")).split(".")
     place = [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
     if (after := promise.tags.get(AFTER, "")).isdecimal():
         place[-1] = (int(after), parts[-1])

@@ -176,3 +176,20 @@ def test_history_needs_its_root(stack: MemoryStack) -> None:
     records: list[Recorded] = list(stack.history("a1"))[1:]
     with pytest.raises(ValueError, match="has to have the record of a1"):
         History("a1", records)
+
+
+def test_history_is_the_present_one_of_an_execution(stack: MemoryStack) -> None:
+    def monitor(ctx: Context, seen: int) -> Flow:
+        yield ctx.run(charge, seen)
+        yield ctx.sleep(86_400)
+        return ctx.continue_as(seen + 1)
+
+    stack.start(monitor, 1, id="m")
+    assert stack.history("m").generation == 1
+    stack.advance(days=11)
+    history = stack.history("m")
+    assert (history.generation, history.commands) == (12, ["run charge", "a sleep"])
+    assert [record.id for record in history] == ["m", "m.12+0", "m.12+1", "m.12+2"]
+    assert history["m.12+0"].command == "the arguments of generation 12"
+    assert history["m.12+0"].value["args"] == [12]
+    assert History.from_json(history.to_json()) == history

@@ -474,3 +474,30 @@ def test_replay_answers_patches_as_a_worker_does() -> None:
 def test_difference_shows_old_code_after_a_patch() -> None:
     with pytest.raises(Difference, match=r"is t\.2\.2\n  recorded: run charge\n  now:      nothing"):
         replay(at_each_sleep(taxes)[1], taxes_before)
+
+
+def test_replay_of_a_later_generation_begins_with_its_arguments() -> None:
+    def monitor(ctx: Context, seen: int) -> Flow:
+        got.append(seen)
+        yield ctx.run(charge, seen)
+        yield ctx.run(rest, 3600.0)
+        if seen < 12:
+            return ctx.continue_as(seen + 1)
+        yield ctx.sleep(86_400)
+
+    def changed(ctx: Context, _: int) -> Flow:
+        yield ctx.run(charge, 1)
+        yield ctx.sleep(86_400)
+
+    got: list[int] = []
+    stack = MemoryStack()
+    stack.start(monitor, 1, id="m")
+    stack.advance(days=400)
+    history = stack.history("m")
+    got.clear()
+    replayed = replay(history, monitor)
+    assert (got, replayed.finished) == ([12], True)
+    assert replayed.commands == ("m", "m.12+1", "m.12+2", "m.12+2.1", "m.12+2.2", "m.12+3")
+    with pytest.raises(Difference, match=r"m\.12\+2\n  recorded: run rest\n  now:      a sleep") as found:
+        replay(history, changed)
+    assert "the arguments of generation 12" in str(found.value)

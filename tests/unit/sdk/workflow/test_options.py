@@ -77,7 +77,6 @@ def test_option_with_wrong_type_or_value_is_refused_by_name(subtests: pytest.Sub
         ("colour", "red", TypeError, "unknown option 'colour': the options are at_most_once, attempt_timeout,"),
         ("timeout", -0.1, ValueError, "timeout must be greater than or equal to zero, got -0.1"),
         ("version", -1, ValueError, "version must be greater than or equal to zero, got -1"),
-        ("timeout", float("inf"), ValueError, f"timeout {finite} inf"),
         ("timeout", float("nan"), ValueError, f"timeout {finite} nan"),
         ("id", "", ValueError, "id must not be empty: leave it out for the default"),
         ("idempotency_key", "", ValueError, "idempotency_key must not be empty: leave it out for the default"),

@@ -14,6 +14,7 @@ from resonate_store.machine import NeedChildren, NeedRecords, NeedSchedule, deci
 from resonate_store.machine.draft import Need
 from resonate_store.machine.tasks import MAX_ATTEMPTS
 from resonate_store.machine.transitions import EVENTS, STATES, TRANSITIONS, TaskEvent, with_section
+from resonate_store.model.generation_requests import TaskContinueAs
 from resonate_store.model.ids import parent
 from resonate_store.model.records import Record, ScheduleRecord, TaskRecord, TaskState
 from resonate_store.model.requests import (
@@ -217,6 +218,7 @@ DRIVES: dict[TaskEvent, tuple[Drive, ...]] = {
         explicitly_awaited,
         lambda scene: scene.apply(SettleAndResume("a", "resolved"), TaskResume("t", scene.version, "a")),
     ),
+    "next generation": (lambda scene: scene.apply(TaskContinueAs("t", scene.version, 2)),),
     "halt": (lambda scene: scene.apply(TaskHalt("t")),),
     "halt held": (lambda scene: scene.apply(TaskHalt("t", scene.version)),),
     "continue": (lambda scene: scene.apply(TaskContinue("t")),),
@@ -270,7 +272,7 @@ def test_transitions_of_the_machine_are_those_of_the_table(subtests: pytest.Subt
 def test_transition_is_not_made_at_another_version(subtests: pytest.Subtests) -> None:
     events: tuple[TaskEvent, ...] = (
         *("acquire", "release", "suspend", "fulfill", "last attempt"),
-        *("halt held", "redirect", "register", "extend"),
+        *("halt held", "redirect", "register", "extend", "next generation"),
     )
     for state, event in product(STATES, events):
         with subtests.test(state=state, event=event):

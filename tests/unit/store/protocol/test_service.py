@@ -170,6 +170,7 @@ def test_requests_about_many_records_are_not_bounded() -> None:
         "schedule.search",
         "schedule.trigger",
         "task.acquire",
+        "task.continue_as",
         "task.create",
         "task.fence",
         "task.fulfill",

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 
+from resonate.payloads.codec import encode_error
 from resonate_infra.server.assembly import Server
 from resonate_store.model.clock import ManualClock, ambient
-from resonate_store.model.requests import PromiseCreate, PromiseRecord
+from resonate_store.model.generation_requests import TaskContinueAs
+from resonate_store.model.requests import PromiseCreate, PromiseRecord, PromiseSettle, TaskCreate, TaskSuspend
 from resonate_store.model.tags import (
     AFTER,
     BEGUN,
     BRANCH,
     ELAPSED,
+    FUNC,
     KIND,
     NAME,
     ORIGIN,
@@ -23,7 +26,7 @@ from resonate_store.model.tags import (
 )
 from tests.support.command_line import CommandLine
 from tests.support.dynamo import Table
-from tests.unit.infra.cli.conftest import Suspend
+from tests.unit.infra.cli.conftest import NEXT, Suspend
 
 
 def test_tree_shows_calls_with_state_time_and_outcome(resonate: CommandLine, id: str) -> None:
@@ -166,3 +169,34 @@ def test_tree_separates_executions_with_the_same_prefix(resonate: CommandLine, s
 
     assert [each["id"] for each in resonate.json("tree", id)["children"]] == [f"{id}.c", f"{id}.1"]
     assert [each["id"] for each in resonate.json("tree", f"{id}.b")["children"]] == [f"{id}.b.1"]
+
+
+def test_tree_shows_the_present_generation_only(server: Server, resonate: CommandLine, id: str) -> None:
+    lineage = {ORIGIN: id, PARENT: id, PREFIX: id, BRANCH: id}
+    target = {ORIGIN: id, PREFIX: id, BRANCH: id, FUNC: "watch", TARGET: "poll://any@worker"}
+    local = {**lineage, FUNC: "charge", SCOPE: "local"}
+    requests = [
+        TaskCreate("p", 60_000, PromiseCreate(id, 2**52, tags=target)),
+        *(TaskContinueAs(id, 1, generation) for generation in range(2, 13)),
+        *(
+            PromiseRecord(f"{id}.{command}", 2**52, 0, "resolved", tags=local)
+            # Some are left of an earlier generation, and those of the next one are written ahead.
+            for command in ("1", "11+1", "12+0", "12+1", "12+10", "12+2", "13+0")
+        ),
+        PromiseCreate(f"{id}.12+1.1", 2**52, tags={**local, PARENT: f"{id}.12+1"}),
+        PromiseCreate(f"{id}.12+0~1", NEXT, encode_error(ValueError("no")), {**lineage, TIMER: "true"}),
+        TaskSuspend(id, 1, (f"{id}.12+0~1",)),
+    ]
+    for request in requests:
+        assert server.store.apply(request).ok
+
+    shown = resonate.json("tree", id)
+    assert (shown["generation"], shown["attempts"]) == (12, 2)
+    assert [each["id"] for each in shown["children"]] == [f"{id}.12+{n}" for n in (1, 2, 10)]
+    assert [each["id"] for each in shown["children"][0]["children"]] == [f"{id}.12+1.1"]
+    first, second, *_ = resonate.ok("tree", id).out.splitlines()
+    assert "  generation 12 (11 before it)  attempt 1 failed: ValueError: no; next at" in first
+    assert "├── .12+1  run charge" in second
+    assert server.store.apply(PromiseSettle(id, "resolved")).ok
+    shown = resonate.json("tree", id)
+    assert [each["id"] for each in shown["children"]] == [f"{id}.12+{n}" for n in (1, 2, 10)]

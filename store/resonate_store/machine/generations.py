@@ -1,0 +1,90 @@
+"""Generations of an execution: histories that follow one another under one promise (docs/rules.md G1 to G6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+
+from resonate_store.machine.draft import Draft, Outcome, Transition
+from resonate_store.machine.effects import Change
+from resonate_store.machine.tasks import not_found, not_held
+from resonate_store.model import ids
+from resonate_store.model.generation_requests import TaskContinueAs
+from resonate_store.model.records import Record
+from resonate_store.model.requests import Response
+
+
+def continue_as(request: TaskContinueAs, now: int) -> Transition:
+    """Raise the generation of an acquired task by 1. A repeated request changes nothing."""
+    draft = Draft(now)
+    (record,) = yield from draft.read(request.id)
+    refusal = not_held(record, request.version)
+    if record is None or refusal is not None:
+        return draft.outcome(refusal or not_found())
+    current = record.generation or 1
+    if request.generation == current + 1:
+        record = draft.put(replace(record, generation=request.generation))
+    elif request.generation != current:
+        error = f"Generation mismatch: the task is in generation {current}"
+        return draft.outcome(Response(status=409, error=error))
+    return draft.outcome(Response(task=record.task_view()))
+
+
+def continued(request: TaskContinueAs, record: Record, now: int) -> Outcome | None:
+    """Return the outcome of the next generation, if nothing else happens to its record, which is nearly always so.
+
+    A store that has read the record, and that no other process writes to, can call this directly.
+    """
+    task = record.task
+    if task is None or task.state != "acquired" or task.version != request.version or record.timeout_at <= now:
+        return None
+    if record.written_at > now or request.generation != (record.generation or 1) + 1 or not record.pending:
+        return None
+    after = replace(record, generation=request.generation, written_at=now, rev=record.rev + 1)
+    if record.wake_at is None or record.wake_at <= now:
+        return None
+    return Outcome(Response(task=after.task_view()), (Change(record, after),))
+
+
+def outdated(id: str, generation: int, now: int, children_of: Callable[[str], Sequence[Record]]) -> list[Record]:
+    """Return the records of the generation before `generation`, with everything below them (G5).
+
+    A promise that is a root stays, with everything below it: it has its own retention. So does a running task.
+
+    Args:
+        id: the id of the execution.
+        generation: the present generation.
+        now: the present instant (ms).
+        children_of: returns the records with an `ids.family`.
+    """
+    previous = generation - 1
+    family = ids.family_of(id, previous)
+    begin = len(id) + 1 if previous == 1 else len(family)
+    found: list[Record] = []
+    levels: list[Sequence[Record]] = []
+    for record in children_of(family):
+        # A promise without the number of a command belongs to no generation.
+        if record.id[begin:].isdecimal() or ids.generation_of(record.id, id) == previous:
+            _add(record, found, levels, now, children_of)
+    while levels:
+        for record in levels.pop():
+            _add(record, found, levels, now, children_of)
+    return found
+
+
+def _add(
+    record: Record,
+    found: list[Record],
+    levels: list[Sequence[Record]],
+    now: int,
+    children_of: Callable[[str], Sequence[Record]],
+) -> None:
+    """Add a record to `found`, and its children to `levels`, unless it stays."""
+    if record.root or (record.pending and record.task is not None and record.timeout_at > now):
+        return
+    found.append(record)
+    if below := children_of(record.id):
+        levels.append(below)
+    if record.generation is not None:
+        levels += [children_of(ids.family_of(record.id, each)) for each in range(2, record.generation + 1)]
