@@ -1237,3 +1237,7 @@ execution(
     conclude=conclude_distracted,
     result=["suspended", ["before then", "meanwhile", "after now"]],
 )
+
+section("2026-12-01-attempts")
+
+execution("limited", "limited", result=[True, "marked then", True, "after now"])

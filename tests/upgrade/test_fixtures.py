@@ -120,6 +120,7 @@ TASKS["2026-11-30"] = {
     "kept": {"kept": SUSPENDED},
     "distracted": {"distracted": SUSPENDED},
 }
+TASKS["2026-12-01-attempts"] = {"limited": {"limited": SUSPENDED}}
 """The states of promises and tasks in the fixtures of each generation, by scenario."""
 
 FIXTURES = {generation: fixtures_of(generation, list(SCENARIOS)) for generation in generations()}
@@ -223,6 +224,15 @@ def test_fixtures_have_kinds_and_refusals_of_commands(substrate: str) -> None:
         "refused.4": ("rpc", "end"),
     }
     assert entry(substrate, "timed", "timed.1", "2026-11-30").tags["resonate:elapsed"] == "5000"
+
+
+@both
+def test_fixtures_have_marks_of_attempts_and_patches(substrate: str) -> None:
+    mark, marker = (
+        entry(substrate, "limited", id, "2026-12-01-attempts") for id in ("limited.1~m1", "limited.patch~first")
+    )
+    assert (mark.tags["resonate:kind"], mark.tags["resonate:begun"]) == ("attempt", "1")
+    assert [marker.tags[f"resonate:{tag}"] for tag in ("kind", "name", "after")] == ["patch", "first", "0"]
 
 
 @both

@@ -644,4 +644,13 @@ def distracted(ctx: Context) -> Flow:
     return [before, (yield promise), (yield ctx.run(stamp, "after"))]
 
 
+@resonate.register
+def limited(ctx: Context) -> Flow:
+    """A patch and a step that runs at most once, before a sleep. The patch is asked for again after it."""
+    patched = yield ctx.patched("first")
+    marked = yield ctx.run(stamp, "marked").options(at_most_once=True, attempt_timeout=3600)
+    yield ctx.sleep(LONG)
+    return [patched, marked, (yield ctx.patched("first")), (yield ctx.run(stamp, "after").options(at_most_once=True))]
+
+
 handler = resonate.handler()

@@ -31,6 +31,7 @@ UNDER_WAY = (
     "detached",
     "errors",
     "ids",
+    "limited",
     "nested",
     "nested-async",
     "promise",

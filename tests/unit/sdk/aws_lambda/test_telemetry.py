@@ -85,6 +85,18 @@ def test_metrics_count_steps_suspensions_and_replays(deployed: Deployed, capsys:
     assert first["task_id"] == "w1"
 
 
+def test_metrics_count_no_marks_as_steps(deployed: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
+    @deployed.resonate.register
+    def marking(ctx: Context) -> Generator[Any, Any, int]:
+        yield ctx.patched("first")
+        return (yield ctx.run(step, 1).options(at_most_once=True))
+
+    deployed.create("w1", "marking")
+
+    assert deployed.invoke("w1", 0) == {"status": "completed"}
+    assert counts(*metrics(capsys)) == {"TasksAcquired": 1, "Steps": 1, "ExecutionsStarted": 1}
+
+
 def test_metrics_leave_starts_of_pushed_tasks_to_the_dispatcher(
     deployed: Deployed, capsys: pytest.CaptureFixture[str]
 ) -> None:
