@@ -55,7 +55,7 @@ class Cancelling(Issuing):
 
     @property
     def _id_of_delivery(self) -> str:
-        return f"{self.root.node.id}.0~cancel"
+        return f"{self.root.context.stem}0~cancel"
 
     def can_interrupt(self, actions: Sequence[Action]) -> bool:
         """Return whether to deliver the cancellation now: all that is left to do is to wait, or to begin steps."""
@@ -125,7 +125,7 @@ class Cancelling(Issuing):
         elif isinstance(yielded, Command):
             if not cast("Command[Any]", yielded).waits:
                 return False
-            awaited = f"{coroutine.work.node.id}.{coroutine.work.context.count}"
+            awaited = f"{coroutine.work.context.stem}{coroutine.work.context.count}"
         else:
             assert isinstance(yielded, Promise)
             awaited = cast("Promise[Any]", yielded).id

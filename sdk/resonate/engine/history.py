@@ -49,8 +49,6 @@ class Issued(Struct, frozen=True):
             if KIND in tags:
                 return cls(tags[KIND], tags.get(NAME, ""), tags[LINK])
             return _of_sentence(tags.get(FUNC, ""), tags[LINK])
-        if KIND in tags:
-            return cls(tags[KIND])
         if tags.get(TIMER) == "true":
             return cls("sleep")
         if KIND in tags:

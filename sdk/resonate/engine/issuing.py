@@ -128,7 +128,7 @@ class Issuing(Patches):
     def _issue_next(self, coroutine: Coroutine, command: Next) -> Node | None:
         """Wait until one of many promises has settled, and give the workflow the places of those that have."""
         context = coroutine.work.context
-        node = Node(f"{context.id}.{context.count}", self.root.node.timeout_at, "map", durable=False)
+        node = Node(f"{context.stem}{context.count}", self.root.node.timeout_at, "map", durable=False)
         arrivals: Gathering = command.state or Gathering("next", (), [], node)
         command.state = arrivals
         begun: list[Awaitable[Any]] = command.fresh

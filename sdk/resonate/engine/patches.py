@@ -38,7 +38,7 @@ class Patches(Nodes):
         """
         work = coroutine.work
         context = work.context
-        id = f"{context.id}.patch~{command.name}"
+        id = f"{context.stem}patch~{command.name}"
         if problem := ids.problem_with(id):
             raise refusal(400, problem)
         marker, node = self.records.by_id.get(id), self.nodes.get(id)
