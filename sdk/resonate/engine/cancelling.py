@@ -1,6 +1,6 @@
 """Cancellation: of the execution, and of what a workflow does not need any more (docs/rules.md X1 to X5).
 
-The innermost workflows that wait get `Canceled` at what they await, and may run steps that undo others. All that they
+The innermost workflows that wait get `Canceled` at what they await, and may run compensating steps. All that they
 wait for is cancelled first, and then awaited: so nothing of it happens after its compensation. The record
 `{root}.0~cancel` has each workflow and the place at which it is interrupted. A replay interrupts it at the same place.
 """
