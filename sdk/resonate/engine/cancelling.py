@@ -94,7 +94,7 @@ class Cancelling(Issuing):
         for coroutine, node in list(self._blocked.items()):
             if self._is_interrupted(coroutine, node.id):
                 self._end_wait(coroutine, node)
-            elif coroutine.ended is not None:
+            else:
                 self._end_attached(coroutine)
 
     def _is_interrupted(self, coroutine: Coroutine, awaited: str) -> bool:
@@ -114,8 +114,9 @@ class Cancelling(Issuing):
                 self._cancel(each)
 
     def _end_attached(self, coroutine: Coroutine) -> None:
-        for each in coroutine.attached:
-            if each.external:
+        """Cancel what a workflow has begun, except nested workflows, which get the error themselves."""
+        for each in list(coroutine.attached):
+            if not self._runs_below(each):
                 self._cancel(each)
 
     def _interrupted_at(self, coroutine: Coroutine, yielded: Any, node: Node | None) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from resonate import Context
 from resonate.errors import ResonateCanceledError
 from resonate.errors.canceled import Canceled
+from resonate.retry_policies import Constant
 from resonate_store.model.execution_requests import PromiseCancel
 from tests.support.driver import Driver, Flow
 from tests.support.steps import Diary
@@ -251,3 +252,42 @@ def test_step_that_has_not_begun_is_left_out(driver: Driver, diary: Diary) -> No
     ends_canceled(driver, "w")
 
     assert diary == ["first", "undo"]
+
+
+@three_ways
+def test_calls_of_outer_workflows_are_cancelled_as_well(driver: Driver) -> None:
+    def child(ctx: Context) -> Flow:
+        yield ctx.sleep(50_000)
+
+    def nested(ctx: Context) -> Flow:
+        yield ctx.sleep(5_000)
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.begin_rpc(child)
+        yield ctx.run(nested)
+
+    driver.register(child)
+    driver.start("w", workflow)
+    cancel(driver, "w")
+    ends_canceled(driver, "w")
+
+    assert driver.record("w.1").state == "rejected_canceled"
+    assert driver.promise("w").settled_at == driver.record("w").created_at
+
+
+@three_ways
+def test_begun_step_is_not_tried_again(driver: Driver, diary: Diary) -> None:
+    def fails(_: Context) -> None:
+        diary.append("try")
+        raise ValueError("no")
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.begin_run(fails).options(retry_policy=Constant(delay=1000))
+        yield ctx.sleep(5_000)
+
+    driver.start("w", workflow)
+    cancel(driver, "w")
+    ends_canceled(driver, "w")
+
+    assert diary == ["try"]
+    assert driver.promise("w").settled_at == driver.record("w").created_at
