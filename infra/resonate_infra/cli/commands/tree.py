@@ -2,7 +2,7 @@
 
 One search by id, in one partition of a table, reads the tree. Each task that is not fulfilled needs another request. A
 retry timer is not a node, it counts as an attempt of its step. Its id is `{step}~{attempt}`, or `{id}.0~{attempt}` for
-the function of a task.
+the function of a task. The record of a cancellation, `{id}.0~cancel`, is shown at its execution.
 
 The official SDKs put a colon between the root and the ids of its children, and these are read with more searches. This
 SDK uses no colon, so its executions do not need them.
@@ -20,6 +20,7 @@ from resonate_infra.cli.display import (
     duration,
     function_of,
     outcome,
+    payload,
     promise_json,
     shortened,
     taken,
@@ -29,16 +30,20 @@ from resonate_infra.cli.display import (
 )
 from resonate_infra.cli.parameters import Id
 from resonate_infra.cli.session import Session, connected
-from resonate_infra.cli.waiting import of_attempt, of_task, task_of
+from resonate_infra.cli.waiting import of_attempt, of_cancellation, of_task, task_of
+from resonate_infra.json_types import is_list
 from resonate_infra.text import plain
 from resonate_store.interface import whole
 from resonate_store.model.ids import parent
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import PromiseGet
-from resonate_store.model.tags import FUNC, ORIGIN
+from resonate_store.model.tags import FUNC, KIND, LINK, ORIGIN
 
 if TYPE_CHECKING:
     from rich.tree import Tree
+
+_FIRST = {"race": "first", "any": "first value", "all": "first error"}
+"""What the record of a wait for several promises names, by its kind."""
 
 
 class TreeNode:
@@ -49,6 +54,7 @@ class TreeNode:
         task: its task, or None if it has no task or is settled.
         children: the nodes below it, in the order of the commands.
         retries: the retry timers between its attempts, the earliest first.
+        interrupted: where its cancellation has interrupted workflows: ids of what they awaited. None before that.
     """
 
     def __init__(self, promise: PromiseView, task: Task | None) -> None:
@@ -56,6 +62,7 @@ class TreeNode:
         self.task = task
         self.children: list[TreeNode] = []
         self.retries: list[PromiseView] = []
+        self.interrupted: list[str] | None = None
 
     @property
     def pending(self) -> bool:
@@ -88,7 +95,10 @@ class TreeNode:
         waiting = [timer for timer in self.retries if timer.pending]
         if self.pending and waiting:
             return of_attempt(waiting[-1], short=short)
-        return of_task(self.promise, self.task, short=short)
+        canceled, waits = of_cancellation(self.task, short=short), of_task(self.promise, self.task, short=short)
+        if canceled and self.interrupted:
+            canceled += f" (interrupted at {', '.join(self.interrupted)}, and not ended)"
+        return "; ".join(text for text in (canceled, waits) if text)
 
     def all(self) -> Iterator[TreeNode]:
         """Yield this node and every node below it."""
@@ -133,6 +143,9 @@ def call_tree(session: Session, id: str) -> TreeNode:
         if attempt.isdecimal() and step.endswith(".0") and step[:-2] in (id, *found):
             timers.append((int(attempt), step[:-2], promise))  # A retry timer of the function of a task.
             continue
+        if attempt == "cancel" and step.endswith(".0") and step[:-2] in nodes:
+            nodes[step[:-2]].interrupted = _places(promise)
+            continue
         parent_node = nodes.get(parent(promise.id))
         if parent_node is not None and not independent(promise):  # Else only its id lies below.
             node = nodes[promise.id] = TreeNode(promise, task_of(session, promise))
@@ -165,6 +178,7 @@ def tree_json(node: TreeNode, raw: bool) -> dict[str, Any]:
         "attempts": node.attempts,
         "retryAt": node.retry_at,
         "waits": node.waits() or None,
+        "interrupted": node.interrupted,
         "durationMs": taken_ms(promise),
         "task": None if node.task is None else task_json(node.task),
     }
@@ -179,6 +193,13 @@ def command_of(node: TreeNode) -> str:
         return f"execution of {function}"
     words = str(Issued.of(node.promise))
     return f"{words.split()[0]} {function}" if words in ("rpc ", "run ") and function else words.strip()
+
+
+def winner_of(promise: PromiseView) -> str:
+    """Return which promise was first, if this is the record of a wait for several. Else return an empty text."""
+    what = _FIRST.get(promise.tags.get(KIND, ""))
+    place = payload(promise.value, False).get("data")
+    return f"{what}: number {place + 1}" if what and isinstance(place, int) and LINK not in promise.tags else ""
 
 
 def drawn(node: TreeNode, now: int) -> Tree:
@@ -209,10 +230,16 @@ def _line(node: TreeNode, name: str, now: int) -> Any:
         line.append(f"  attempt {node.attempts}", "not bold")
     if waits:
         line.append(f"  {plain(waits)}", "not bold yellow")
-    error = task.error if task is not None and task.error and not waits else outcome(promise)
+    error = task.error if task is not None and task.error and not waits else winner_of(promise) or outcome(promise)
     if error:
         line.append(f"  {shortened(plain(error))}", f"not bold {'' if promise.state == 'resolved' else 'red'}")
     return line
+
+
+def _places(delivery: PromiseView) -> list[str]:
+    """Return the ids of what the interrupted workflows awaited. An encrypted record does not show them."""
+    places = payload(delivery.value, False).get("data")
+    return [str(place[2]) for place in places if is_list(place)] if is_list(places) else []
 
 
 def _place(id: str) -> list[tuple[int, str]]:
