@@ -239,7 +239,7 @@ def _line(node: TreeNode, name: str, now: int) -> Any:
 def _places(delivery: PromiseView) -> list[str]:
     """Return the ids of what the interrupted workflows awaited. An encrypted record does not show them."""
     places = payload(delivery.value, False).get("data")
-    return [str(place[2]) for place in places if is_list(place)] if is_list(places) else []
+    return [str(place[2]) for place in places if is_list(place) and place[2]] if is_list(places) else []
 
 
 def _place(id: str) -> list[tuple[int, str]]:

@@ -101,7 +101,7 @@ def test_cancelled_execution_that_still_runs_is_shown(table: Table, over_table: 
     assert "  cancelled: changed plans" in line.ok("tree", id).out
     assert line.json("tree", id)["interrupted"] is None
 
-    places = encode([[id, 1, f"{id}.1"]], "the places")
+    places = encode([[id, 1, f"{id}.1"], [f"{id}.2", 0, ""]], "the places")
     tags = {**lineage, SCOPE: "local", KIND: "cancel"}
     assert store.apply(PromiseRecord(f"{id}.0~cancel", 2**52, now, "resolved", places, tags=tags)).ok
 
