@@ -119,6 +119,8 @@ TASKS["2026-11-30"] = {
     "timed": {"timed": SUSPENDED},
     "kept": {"kept": SUSPENDED},
     "distracted": {"distracted": SUSPENDED},
+    "several": {"several": SUSPENDED},
+    "interrupted": {"interrupted": SUSPENDED},
 }
 """The states of promises and tasks in the fixtures of each generation, by scenario."""
 
@@ -223,6 +225,22 @@ def test_fixtures_have_kinds_and_refusals_of_commands(substrate: str) -> None:
         "refused.4": ("rpc", "end"),
     }
     assert entry(substrate, "timed", "timed.1", "2026-11-30").tags["resonate:elapsed"] == "5000"
+
+
+@both
+def test_fixtures_have_waits_for_several_and_a_cancellation(substrate: str) -> None:
+    def kinds_of(scenario: str) -> dict[str, str]:
+        found = entries_of(Fixture("2026-11-30", substrate, scenario))
+        return {
+            each.id: each.tags["resonate:kind"]
+            for each in found
+            if isinstance(each, Record) and "resonate:kind" in each.tags
+        }
+
+    assert kinds_of("several") == {"several.3": "race", "several.9": "race"}
+    assert kinds_of("interrupted") == {"interrupted.0~cancel": "cancel"}
+    cancel = entry(substrate, "interrupted", "interrupted", "2026-11-30").cancel
+    assert (cancel.at, cancel.reason) == (1_750_000_000_000, "stop")
 
 
 @both

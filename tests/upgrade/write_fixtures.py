@@ -31,12 +31,14 @@ UNDER_WAY = (
     "detached",
     "errors",
     "ids",
+    "interrupted",
     "nested",
     "nested-async",
     "promise",
     "refused",
     "retry",
     "retry-workflow",
+    "several",
     "sleep",
 )
 """The executions whose histories are also kept as they are before they end."""
