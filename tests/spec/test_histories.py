@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from resonate_store.delivery.outlets import deliver
 from resonate_store.machine.effects import Change
 from resonate_store.model.clock import ManualClock
+from resonate_store.model.execution_requests import PromiseCancel
 from resonate_store.model.ids import is_below
 from resonate_store.model.records import STANDING, Record
 from resonate_store.model.requests import (
@@ -23,6 +24,7 @@ from resonate_store.model.requests import (
     TaskCreate,
     TaskHalt,
     TaskRegister,
+    TaskSuspend,
     TaskSuspendRegistered,
 )
 from resonate_store.model.tags import ORIGIN
@@ -60,6 +62,8 @@ IDS = TASKS + PROMISES
 AWAY = st.sampled_from([-MINUTE, 0, SECOND, MINUTE, 40 * MINUTE])
 STATES = st.sampled_from(["resolved", "rejected", "rejected_canceled"])
 TAGS = st.sampled_from([{}, OUTSIDE, TIMED, TARGETED, {ORIGIN: "w"}])
+SEEN = st.sampled_from([None, False, False, True])
+"""Whether a worker that suspends knows that the execution is cancelled; None is a worker of an older version."""
 VERSION = st.sampled_from([0, 0, 0, -1, 1])
 """How far off the task's own version a request is."""
 
@@ -88,10 +92,10 @@ class Histories(RuleBasedStateMachine):
 
     # what a worker does in one go, so that histories get somewhere
 
-    @rule(id=st.sampled_from(TASKS), awaited=st.lists(st.sampled_from(PROMISES), min_size=1, max_size=3))
-    def work(self, id: str, awaited: list[str]) -> None:
+    @rule(id=st.sampled_from(TASKS), awaited=st.lists(st.sampled_from(PROMISES), min_size=1, max_size=3), seen=SEEN)
+    def work(self, id: str, awaited: list[str], seen: bool | None) -> None:
         self.do(acquire(id, self.version(id, 0), ttl=MINUTE))
-        self.do(suspend(id, *awaited, version=self.version(id, 0)))
+        self.do_suspend(suspend(id, *awaited, version=self.version(id, 0), cancel_seen=seen))
 
     @precondition(lambda self: self.awaited())
     @rule(data=st.data(), told=st.booleans())
@@ -111,6 +115,14 @@ class Histories(RuleBasedStateMachine):
         self.compare(request, response)
         return response
 
+    def do_suspend(self, request: TaskSuspend | TaskSuspendRegistered) -> None:
+        """Suspend, and assert that only a worker that knows of a cancellation can."""
+        earlier = self.before.get(request.id)
+        response = self.do(request)
+        if earlier is not None and earlier.cancel is not None and request.cancel_seen is False:
+            assert response.status != 200
+            assert response.status != 300 or (response.task is not None and response.task.cancel is not None)
+
     def version(self, id: str, off: int) -> int:
         record = self.world.record(id)
         return max(0, (record.task.version if record is not None and record.task is not None else 0) + off)
@@ -128,6 +140,21 @@ class Histories(RuleBasedStateMachine):
     def settle(self, id: str, state: Any, slow: bool) -> None:
         self.do(settle(id, state), slow)
 
+    @rule(id=st.sampled_from(IDS), reason=st.sampled_from(["", "stop"]), force=st.sampled_from([False] * 3 + [True]))
+    def cancel(self, id: str, reason: str, force: bool) -> None:
+        """Cancel, and assert that a suspended task is offered, and that the answer is what is stored."""
+        earlier = self.before.get(id)
+        answer = self.do(PromiseCancel(id, reason, force))
+        later = self.before.get(id)
+        if earlier is None or later is None:
+            assert answer.status == 404
+        elif not later.pending:
+            assert (answer.cancel == "accepted") == (earlier.pending and later.state == "rejected_canceled")
+        else:
+            assert answer.cancel == ("accepted" if earlier.cancel is None else "already")
+            assert later.task is not None
+            assert answer.cancel == "already" or later.task.state != "suspended"
+
     @rule(id=st.sampled_from(PROMISES), state=STATES, away=AWAY)
     def record(self, id: str, state: Any, away: int) -> None:
         now = self.world.clock.now()
@@ -137,11 +164,16 @@ class Histories(RuleBasedStateMachine):
     def acquire(self, id: str, off: int, pid: str, slow: bool) -> None:
         self.do(acquire(id, self.version(id, off), pid=pid, ttl=MINUTE), slow)
 
-    @rule(id=st.sampled_from(TASKS), off=VERSION, awaited=st.lists(st.sampled_from(IDS), min_size=1, max_size=3))
-    def suspend(self, id: str, off: int, awaited: list[str]) -> None:
+    @rule(
+        id=st.sampled_from(TASKS),
+        off=VERSION,
+        awaited=st.lists(st.sampled_from(IDS), min_size=1, max_size=3),
+        seen=SEEN,
+    )
+    def suspend(self, id: str, off: int, awaited: list[str], seen: bool | None) -> None:
         version = self.version(id, off)
         self.registered.discard((id, version))
-        self.do(suspend(id, *awaited, version=version))
+        self.do_suspend(suspend(id, *awaited, version=version, cancel_seen=seen))
 
     @rule(id=st.sampled_from(TASKS), off=VERSION, awaited=st.lists(st.sampled_from(PROMISES), min_size=1))
     def register(self, id: str, off: int, awaited: list[str]) -> None:
@@ -150,11 +182,11 @@ class Histories(RuleBasedStateMachine):
             self.registered.add((id, version))
 
     @precondition(lambda self: self.registered)
-    @rule(data=st.data())
-    def suspend_registered(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), seen=SEEN)
+    def suspend_registered(self, data: st.DataObject, seen: bool | None) -> None:
         id, version = data.draw(st.sampled_from(sorted(self.registered)))
         self.registered.discard((id, version))
-        self.do(TaskSuspendRegistered(id, version))
+        self.do_suspend(TaskSuspendRegistered(id, version, cancel_seen=seen))
 
     @rule(id=st.sampled_from(TASKS), off=VERSION, handover=st.booleans())
     def release(self, id: str, off: int, handover: bool) -> None:
@@ -244,6 +276,11 @@ class Histories(RuleBasedStateMachine):
             assert later.written_at >= earlier.written_at
             fixed = ("param", "tags", "timeout_at", "created_at")
             assert [getattr(later, name) for name in fixed] == [getattr(earlier, name) for name in fixed]
+            if earlier.cancel is not None:
+                assert later.cancel == (earlier.cancel if later.pending else None)
+            if later.cancel is not None:
+                assert later.pending
+                assert later.task is not None
             if not earlier.pending:
                 outcome = ("state", "value", "settled_at", "task")
                 assert [getattr(later, name) for name in outcome] == [getattr(earlier, name) for name in outcome]

@@ -67,6 +67,21 @@ TARGETED = Operation(
 
 SETTLED_1, SETTLED_2 = promise("resolved", "1"), promise("resolved", "2")
 
+CANCELLED = {**TARGETED.answer, "cancel": "accepted"}
+AGAIN = {**TARGETED.answer, "cancel": "already"}
+HELD = held(2, 3, "p")
+
+
+def cancel(called: int, returned: int, answer: Any, reason: str = "") -> Operation:
+    return Operation(called, returned, "promise.cancel", {"id": "a", "reason": reason}, 200, answer)
+
+
+def task(called: int, returned: int, reason: str | None) -> Operation:
+    """A read of the task of the first holder."""
+    shown = {**HELD.answer["task"], **({} if reason is None else {"cancel": reason})}
+    return Operation(called, returned, "task.get", {"id": "a"}, 200, {"task": shown})
+
+
 POSSIBLE = {
     "no operation": [],
     "one after the other": [CREATED, settle(2, 3, "1", SETTLED_1), get(4, 5, SETTLED_1), settle(6, 7, "2", SETTLED_1)],
@@ -74,6 +89,10 @@ POSSIBLE = {
     "a read after an overlapping write": [CREATED, settle(2, 10, "1", SETTLED_1), get(3, 4, SETTLED_1)],
     "one creation": [create(0, 9, promise(param="1"), "1"), create(0, 9, promise(param="1"), "2")],
     "one holder": [TARGETED, held(2, 9, "p"), refused(2, 9, "q")],
+    "one accepted cancellation": [
+        *(TARGETED, HELD, cancel(4, 9, CANCELLED, "b"), cancel(4, 9, AGAIN, "c")),
+        *(task(4, 5, None), task(10, 11, "b")),
+    ],
     "reads in the order of a slow write": [
         CREATED,
         settle(2, 20, "1", SETTLED_1),
@@ -86,6 +105,12 @@ POSSIBLE = {
 IMPOSSIBLE = {
     "two settlements": [CREATED, settle(2, 9, "1", SETTLED_1), settle(2, 9, "2", SETTLED_2)],
     "two creations": [create(0, 9, promise(param="1"), "1"), create(0, 9, promise(param="2"), "2")],
+    "two accepted cancellations": [TARGETED, HELD, cancel(4, 9, CANCELLED), cancel(4, 9, CANCELLED)],
+    "no accepted cancellation": [TARGETED, HELD, cancel(4, 9, AGAIN), cancel(4, 9, AGAIN)],
+    "a lost cancellation": [TARGETED, HELD, cancel(4, 5, CANCELLED), task(6, 7, None)],
+    "the reason of a later cancellation": [
+        *(TARGETED, HELD, cancel(4, 5, CANCELLED, "b"), cancel(6, 7, AGAIN, "c"), task(8, 9, "c"))
+    ],
     "two holders": [TARGETED, held(2, 9, "p"), held(2, 9, "q")],
     "no holder": [TARGETED, refused(2, 9, "p"), refused(2, 9, "q")],
     "a lost settlement": [CREATED, settle(2, 3, "1", SETTLED_1), get(4, 5, promise())],

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from resonate_store.delivery.outlets import deliver
 from resonate_store.local.memory import MemoryStore
 from resonate_store.local.sqlite import SqliteStore
+from resonate_store.model.execution_requests import PromiseCancel
 from resonate_store.model.generation_requests import TaskContinueAs
 from resonate_store.model.records import CatchUp, Overlap, SettledState, TaskState
 from resonate_store.model.requests import (
@@ -84,6 +85,8 @@ STEPS = "w.2", "w.1.1", "w.1.2", "w.", "t", "w.2+0", "w.2+1", "w.2+1.1", "w.3+1"
 IDS = st.sampled_from([*TASKS, *STEPS])
 TASK_IDS = st.sampled_from(TASKS)
 LATER = st.sampled_from([-SECOND, SECOND, 5 * SECOND, MINUTE, 10 * MINUTE, HOUR])
+SEEN = st.sampled_from([None, False, True])
+"""Whether a worker that suspends knows that the execution is cancelled; None is a worker of an older version."""
 STATES: st.SearchStrategy[SettledState] = st.sampled_from(["resolved", "rejected", "rejected_canceled"])
 
 
@@ -153,6 +156,7 @@ class Lockstep(RuleBasedStateMachine):
             self.get,
             self.settle,
             self.settle,
+            self.cancel,
             self.record,
             self.register_callback,
             self.register_listener,
@@ -187,7 +191,7 @@ class Lockstep(RuleBasedStateMachine):
             "acquired": [self.suspend] * 6
             + [self.record_step, self.fence, self.register, self.suspend_registered, self.release] * 2
             + [self.continue_as] * 2,
-            "suspended": [self.settle] * 3 + [self.resume],
+            "suspended": [self.settle] * 3 + [self.resume, self.cancel],
             "halted": [self.resume_halted] * 3,
             "fulfilled": [],
         }
@@ -208,6 +212,11 @@ class Lockstep(RuleBasedStateMachine):
 
     def settle(self, data: st.DataObject) -> Request:
         return settle(self.a_promise(data), data.draw(STATES))
+
+    def cancel(self, data: st.DataObject) -> Request:
+        id = self.a_task(data, "pending", "acquired", "suspended", "halted")
+        reason = data.draw(st.sampled_from(["", "stop"]))
+        return PromiseCancel(id, reason, data.draw(st.sampled_from([False, False, False, True])))
 
     def record(self, data: st.DataObject) -> Request:
         at, began = self.now + data.draw(LATER), self.now + data.draw(st.integers(-MINUTE, 0))
@@ -241,7 +250,7 @@ class Lockstep(RuleBasedStateMachine):
 
     def suspend(self, data: st.DataObject) -> Request:
         id = self.a_task(data, "acquired")
-        return TaskSuspend(id, self.version(data, id), self.some_awaited(data, id))
+        return TaskSuspend(id, self.version(data, id), self.some_awaited(data, id), data.draw(SEEN))
 
     def register(self, data: st.DataObject) -> Request:
         id = self.a_task(data, "acquired")
@@ -252,7 +261,7 @@ class Lockstep(RuleBasedStateMachine):
 
     def suspend_registered(self, data: st.DataObject) -> Request:
         id = self.a_task(data, "acquired")
-        return TaskSuspendRegistered(id, self.version(data, id))
+        return TaskSuspendRegistered(id, self.version(data, id), cancel_seen=data.draw(SEEN))
 
     def fence(self, data: st.DataObject) -> Request:
         id = self.a_task(data, "acquired")

@@ -101,8 +101,8 @@ def fulfill(id: str, version: int = 1, state: SettledState = "resolved", data: s
     return TaskFulfill(id, version, settle(id, state, data))
 
 
-def suspend(id: str, *awaited: str, version: int = 1) -> TaskSuspend:
-    return TaskSuspend(id, version, awaited)
+def suspend(id: str, *awaited: str, version: int = 1, cancel_seen: bool | None = None) -> TaskSuspend:
+    return TaskSuspend(id, version, awaited, cancel_seen)
 
 
 def fence(id: str, action: PromiseCreate | PromiseSettle, version: int = 1) -> TaskFence:

@@ -12,6 +12,7 @@ STATUSES = {
     "promise.get": {200, 400, 404},
     "promise.create": {200, 400},
     "promise.settle": {200, 400, 404},
+    "promise.cancel": {200, 400, 404},
     "promise.register_callback": {200, 400, 404, 422},
     "promise.register_listener": {200, 400, 404},
     "promise.search": {200, 400},

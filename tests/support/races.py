@@ -16,7 +16,7 @@ from typing import Any
 from resonate_infra.conformance.runner import START, Send
 from tests.support.linearizability import Operation, answer_in, envelope
 
-CLIENTS = 32
+CLIENTS = 36
 LOOKS = 3
 """How many requests look, after a race, at what it came to; they are the last in a history."""
 LATER = START + 3_600_000
@@ -68,6 +68,10 @@ def _heartbeat(id: str, version: int, pid: str) -> Ask:
 
 def _callback(awaited: str, awaiter: str) -> Ask:
     return "promise.register_callback", {"awaited": awaited, "awaiter": awaiter}
+
+
+def _cancel(id: str, reason: str) -> Ask:
+    return "promise.cancel", {"id": id, "reason": reason}
 
 
 def _of(kind: str, id: str) -> Ask:
@@ -164,6 +168,22 @@ def halts(id: str) -> Scenario:
     ]
 
 
+def cancellations(id: str) -> Scenario:
+    """An execution is cancelled from several sides while it suspends and ends."""
+    one = f"{id}.1"
+    suspend = _suspend(id, 1, one)
+    return [_hold(id), _create(one)], [
+        _cancel(id, "a"),
+        _cancel(id, "b"),
+        (suspend[0], {**suspend[1], "cancelSeen": False}),
+        _settle(one, "resolved"),
+        _acquire(id, 1, "q"),
+        _fulfill(id, 1, "p"),
+        _fulfill(id, 2, "q"),
+        _of("task.get", id),
+    ]
+
+
 SCENARIOS: Sequence[Callable[[str], Scenario]] = (
     creations,
     settlements,
@@ -173,6 +193,7 @@ SCENARIOS: Sequence[Callable[[str], Scenario]] = (
     resumptions,
     handovers,
     halts,
+    cancellations,
 )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from resonate_store.model.execution_requests import PromiseCancel
 from resonate_store.model.generation_requests import TaskContinueAs
 from resonate_store.model.records import PromiseView, Schedule, Task, Value
 from resonate_store.model.requests import (
@@ -51,6 +52,7 @@ PROMISE = PromiseView(
 )
 SETTLED = msgspec.structs.replace(PROMISE, state="resolved", settled_at=7)
 TASK = Task(id="a", state="acquired", version=3, resumes=1, ttl=60_000, pid="p")
+CANCELLED = msgspec.structs.replace(TASK, cancel="too late")
 SCHEDULE = Schedule(
     id="s",
     cron="* * * * *",
@@ -87,6 +89,8 @@ REQUESTS: list[ProtocolRequest] = [
     PromiseGet("a"),
     CREATE,
     SETTLE,
+    PromiseCancel("a"),
+    PromiseCancel("a", "too late", force=True),
     PromiseRegisterCallback("a", "b"),
     PromiseRegisterListener("a", "https://example.com"),
     PromiseSearch(),
@@ -99,6 +103,8 @@ REQUESTS: list[ProtocolRequest] = [
     TaskRelease("a", 1, handover=True, error="out of time"),
     TaskFulfill("a", 1, SETTLE),
     TaskSuspend("a", 1, ("b", "c", "b")),
+    TaskSuspend("a", 1, ("b",), cancel_seen=False),
+    TaskSuspend("a", 1, ("b",), cancel_seen=True),
     TaskFence("a", 1, CREATE),
     TaskFence("a", 1, SETTLE),
     TaskRecordStep("a", 1, RECORD),
@@ -127,6 +133,12 @@ RESPONSES: list[tuple[ProtocolRequest, Response, dict[str, Any]]] = [
     (PromiseGet("a"), Response(promise=PROMISE, task=TASK), {"promise": SHOWN_PROMISE, "task": SHOWN_TASK}),
     (CREATE, Response(promise=PROMISE), {"promise": SHOWN_PROMISE}),
     (SETTLE, Response(promise=SETTLED), {"promise": SHOWN_SETTLED}),
+    (PromiseCancel("a"), Response(promise=SETTLED), {"promise": SHOWN_SETTLED}),
+    (
+        PromiseCancel("a"),
+        Response(promise=PROMISE, cancel="accepted"),
+        {"promise": SHOWN_PROMISE, "cancel": "accepted"},
+    ),
     (PromiseRegisterCallback("a", "b"), Response(promise=PROMISE), {"promise": SHOWN_PROMISE}),
     (PromiseSearch(), Response(promises=()), {"promises": []}),
     (PromiseSearch(), Response(promises=(PROMISE,), cursor="a"), {"promises": [SHOWN_PROMISE], "cursor": "a"}),
@@ -146,6 +158,11 @@ RESPONSES: list[tuple[ProtocolRequest, Response, dict[str, Any]]] = [
     (TaskSuspend("a", 1, ("b",)), Response(), {}),
     (TaskSuspend("a", 1, ("b",)), Response(status=300), {"preload": []}),
     (TaskSuspend("a", 1, ("b",)), Response(status=300, preload=(SETTLED,)), {"preload": [SHOWN_SETTLED]}),
+    (
+        TaskSuspend("a", 1, ("b",), cancel_seen=False),
+        Response(status=300, task=CANCELLED),
+        {"preload": [], "task": {**SHOWN_TASK, "cancel": "too late"}},
+    ),
     (
         TaskFence("a", 1, CREATE),
         Response(promise=PROMISE, preload=(SETTLED,)),

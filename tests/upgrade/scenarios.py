@@ -25,6 +25,7 @@ from resonate.payloads import codec
 from resonate.retry_policies import Constant
 from resonate.schedules import Schedules
 from resonate_infra.testing.moto.cloud import CountedCall, Moment
+from resonate_store.model.execution_requests import PromiseCancel
 from resonate_store.model.records import Value
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -1237,6 +1238,24 @@ execution(
     conclude=conclude_distracted,
     result=["suspended", ["before then", "meanwhile", "after now"]],
 )
+
+
+execution(
+    "several",
+    "several",
+    then=lambda stack: stack.advance(minutes=2),
+    result=["fast", "fast then", {"a": "a then", "b": "b then"}, "late then", ["x then", "y then"], ["z now"]],
+)
+
+
+def cancel_and_work(stack: Substrate) -> None:
+    """Cancel the execution. Its workflow compensates before the upgrade, and ends after it."""
+    apply(stack, PromiseCancel("interrupted", "stop"))
+    stack.advance(minutes=2)
+
+
+execution("interrupted", "interrupted", then=cancel_and_work, result=["stop", "end now"])
+
 
 section("2026-12-01-attempts")
 

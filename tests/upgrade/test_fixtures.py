@@ -119,6 +119,8 @@ TASKS["2026-11-30"] = {
     "timed": {"timed": SUSPENDED},
     "kept": {"kept": SUSPENDED},
     "distracted": {"distracted": SUSPENDED},
+    "several": {"several": SUSPENDED},
+    "interrupted": {"interrupted": SUSPENDED},
 }
 TASKS["2026-12-01-attempts"] = {"limited": {"limited": SUSPENDED}}
 """The states of promises and tasks in the fixtures of each generation, by scenario."""
@@ -227,6 +229,21 @@ def test_fixtures_have_kinds_and_refusals_of_commands(substrate: str) -> None:
 
 
 @both
+def test_fixtures_have_waits_for_several_and_a_cancellation(substrate: str) -> None:
+    def kinds_of(scenario: str) -> dict[str, str]:
+        found = entries_of(Fixture("2026-11-30", substrate, scenario))
+        return {
+            each.id: each.tags["resonate:kind"]
+            for each in found
+            if isinstance(each, Record) and "resonate:kind" in each.tags
+        }
+
+    assert kinds_of("several") == {"several.3": "race", "several.9": "race"}
+    assert kinds_of("interrupted") == {"interrupted.0~cancel": "cancel"}
+    cancel = entry(substrate, "interrupted", "interrupted", "2026-11-30").cancel
+    assert (cancel.at, cancel.reason) == (1_750_000_000_000, "stop")
+
+
 def test_fixtures_have_marks_of_attempts_and_patches(substrate: str) -> None:
     mark, marker = (
         entry(substrate, "limited", id, "2026-12-01-attempts") for id in ("limited.1~m1", "limited.patch~first")

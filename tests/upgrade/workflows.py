@@ -24,6 +24,7 @@ import msgspec
 from resonate import Context, Resonate
 from resonate.encoders import JsonEncoder
 from resonate.errors import ResonateCanceledError, ResonateStoreError, ResonateTimedoutError
+from resonate.errors.canceled import Canceled
 from resonate.retry_policies import Constant, Exponential, Linear, Never
 from resonate.workflow.deterministic import RANDOM
 from tests.upgrade import conditions
@@ -642,6 +643,40 @@ def distracted(ctx: Context) -> Flow:
     before = yield ctx.run(stamp, "before")
     yield ctx.sleep(LONG)
     return [before, (yield promise), (yield ctx.run(stamp, "after"))]
+
+
+@resonate.register
+def several(ctx: Context) -> Flow:
+    """A race, a wait for all, a limited wait and a map. Then a sleep, and another map."""
+    first = yield ctx.race(slow=ctx.begin_sleep(LONG), fast=ctx.run(stamp, "fast"), cancel_losers=True)
+    both = yield ctx.all(a=ctx.run(stamp, "a"), b=ctx.run(stamp, "b"))
+    promise = yield ctx.promise()
+    try:
+        waited = yield ctx.wait(promise, timeout=60)
+    except TimeoutError:
+        waited = yield ctx.run(stamp, "late")
+    yield ctx.cancel(promise)
+    mapped = yield ctx.map(stamp, ["x", "y"], max_concurrency=1)
+    yield ctx.sleep(LONG)
+    again = yield ctx.map(stamp, ["z"])
+    return [first.name, first.value, both, waited, mapped.values, again.values]
+
+
+@resonate.register
+def interrupted(ctx: Context) -> Flow:
+    """A nested workflow that is cancelled, and takes some time to compensate."""
+    try:
+        yield ctx.run(compensates)
+    except Canceled as canceled:
+        return [canceled.reason, (yield ctx.run(stamp, "end"))]
+
+
+def compensates(ctx: Context) -> Flow:
+    try:
+        yield ctx.sleep(LONG)
+    finally:
+        yield ctx.run(stamp, "undo")
+        yield ctx.sleep(LONG)
 
 
 @resonate.register

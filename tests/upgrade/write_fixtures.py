@@ -31,6 +31,7 @@ UNDER_WAY = (
     "detached",
     "errors",
     "ids",
+    "interrupted",
     "limited",
     "nested",
     "nested-async",
@@ -38,6 +39,7 @@ UNDER_WAY = (
     "refused",
     "retry",
     "retry-workflow",
+    "several",
     "sleep",
 )
 """The executions whose histories are also kept as they are before they end."""

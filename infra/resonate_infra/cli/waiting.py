@@ -1,4 +1,6 @@
-"""Texts that say what an execution waits for: for a worker, or for the next attempt of a step that fails.
+"""Texts that say what an execution waits for: a worker, or the next attempt of a step that fails.
+
+They also say that it is cancelled and has not ended.
 
 Only the development server counts the workers that poll. A table and other servers do not know them.
 """
@@ -88,7 +90,16 @@ def of_execution(session: Session, promise: PromiseView, task: Task | None, *, s
     """
     if not promise.pending:
         return ""
-    return of_task(promise, task, short=short) or next(_below(session, promise, short), "")
+    waits = of_task(promise, task, short=short) or next(_below(session, promise, short), "")
+    return "; ".join(text for text in (of_cancellation(task, short=short), waits) if text)
+
+
+def of_cancellation(task: Task | None, *, short: bool = False) -> str:
+    """Return that an execution is cancelled and has not ended, or an empty text."""
+    if task is None or task.cancel is None:
+        return ""
+    reason = shortened(task.cancel) if short else task.cancel
+    return f"cancelled: {reason}" if reason else "cancelled"
 
 
 def _below(session: Session, promise: PromiseView, short: bool) -> Iterator[str]:

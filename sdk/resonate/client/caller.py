@@ -327,18 +327,18 @@ class Caller:
         return self._registry.target_of(name, version, self._served, DEFAULT_TARGET)
 
     def cancel(self, id: str, reason: str = "", *, force: bool = False) -> Canceling:
-        """Cancel an execution. Its workflow is told, and may run steps that undo others before it ends.
+        """Cancel an execution. Its workflow gets an error, and may run compensating steps before it ends.
 
-            resonate.cancel("trip-7", "the customer has changed her mind")
+            resonate.cancel("trip-7", "the customer has cancelled the trip")
 
         A workflow that waits gets `resonate.errors.canceled.Canceled` at what it awaits. Calls that it has begun are
-        cancelled first. Detached calls go on. An execution that has not begun, and a promise without a function, are
+        cancelled first. Detached calls continue. An execution that has not begun, and a promise without a function, are
         settled at once.
 
         Args:
             id: the id of the execution.
             reason: shown to the workflow and to people; at most 1,000 characters.
-            force: settle its promise at once, without telling the workflow, which loses its task.
+            force: settle its promise at once. The workflow gets no error, and loses its task.
 
         Returns:
             "accepted", "already" if it was cancelled before, or the state in which it has ended: "resolved",

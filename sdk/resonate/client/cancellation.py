@@ -11,7 +11,7 @@ from resonate_store.model.records import PromiseState
 from resonate_store.model.requests import Response
 
 Canceling = Literal["accepted", "already"] | PromiseState
-"""What came of a cancellation: it is accepted, it was accepted before, or the state in which the execution ended."""
+"""Result of a cancellation: it is accepted, it was accepted before, or the state in which the execution ended."""
 
 
 def request_of(id: str, reason: str, force: bool) -> PromiseCancel:
@@ -27,7 +27,7 @@ def request_of(id: str, reason: str, force: bool) -> PromiseCancel:
 
 
 def answer_in(response: Response) -> Canceling:
-    """Return what came of a cancellation.
+    """Return the result of a cancellation.
 
     Raises:
         ResonateStoreError: the store refused the request.

@@ -1,8 +1,9 @@
 """Cancellation: of the execution, and of what a workflow does not need any more (docs/rules.md X1 to X5).
 
-The innermost workflows that wait get `Canceled` at what they await, and may run steps that undo others. All that they
+The innermost workflows that wait get `Canceled` at what they await, and may run compensating steps. All that they
 wait for is cancelled first, and then awaited: so nothing of it happens after its compensation. The record
-`{root}.0~cancel` has each workflow and the place at which it is interrupted. A replay interrupts it at the same place.
+`{root}.0~cancel` has each workflow that waits and its place. A replay interrupts it at the same place. Of a workflow
+that waits for a nested one, or has ended, only what it has begun is cancelled.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from resonate_store.model.requests import PromiseRecord, PromiseSettle
 from resonate_store.model.tags import KIND
 
 Place = tuple[int, str]
-"""Where a workflow is interrupted: how many commands it has issued, and the id of what it awaits."""
+"""Where a workflow is: how many commands it has issued, and the id of what it awaits (empty: it is not interrupted)."""
 
 
 class Cancelling(Issuing):
@@ -39,7 +40,9 @@ class Cancelling(Issuing):
     canceled: str | None = None
     _unfinished: dict[Coroutine, None]
     _places: dict[str, Place] | None = None
-    """The places at which workflows are still to be interrupted; None before the cancellation is delivered."""
+    """The places that workflows are still to reach; None before the cancellation is delivered."""
+    _reached: frozenset[str] = frozenset()
+    """The ids of all workflows that the cancellation has reached."""
     _held_back: Sequence[Action] = ()
 
     @abstractmethod
@@ -51,7 +54,11 @@ class Cancelling(Issuing):
         self.canceled = reason
         known = self.records.by_id.get(self._id_of_delivery)
         if known is not None and self._places is None:
-            self._places = _places_in(known)
+            self._note_places(known)
+
+    def _note_places(self, record: PromiseView) -> None:
+        self._places = {id: (count, awaited) for id, count, awaited in codec.decode(record.value)}
+        self._reached = frozenset(self._places)
 
     @property
     def _id_of_delivery(self) -> str:
@@ -70,9 +77,8 @@ class Cancelling(Issuing):
     def interrupt(self, actions: Sequence[Action]) -> None:
         """Record where the workflows that wait are interrupted. `actions`, which are not carried out yet, follow."""
         places = [
-            [coroutine.work.node.id, coroutine.work.context.count, node.id]
+            [coroutine.work.node.id, coroutine.work.context.count, "" if self._continues(coroutine, node) else node.id]
             for coroutine, node in self._blocked.items()
-            if coroutine.ended is None and not self._runs_below(node)
         ]
         self._held_back = actions
         node = Node(self._id_of_delivery, self.root.node.timeout_at, "cancel")
@@ -82,25 +88,40 @@ class Cancelling(Issuing):
         request = PromiseRecord(node.id, node.timeout_at, self.now, "resolved", value, tags=tags)
         self._actions = [RecordOutcome(node, request)]
 
-    def _runs_below(self, node: Node) -> bool:
-        """Return whether a promise is that of a nested workflow, which gets the error itself."""
-        return not node.external and any(coroutine.work.node is node for coroutine in self._unfinished)
+    def _continues(self, coroutine: Coroutine, node: Node) -> bool:
+        """Return whether a workflow has ended, or waits for a nested workflow, which gets the error itself."""
+        return coroutine.ended is not None or (
+            not node.external and any(other.work.node is node for other in self._unfinished)
+        )
+
+    def _is_reached(self, node: Node) -> bool:
+        """Return whether a promise is that of a nested workflow that the cancellation has reached."""
+        return not node.external and any(is_within(id, node.id) for id in self._reached)
 
     def _delivered(self, record: PromiseView) -> None:
         """Interrupt the workflows that wait now."""
-        self._places = _places_in(record)
+        self._note_places(record)
         self._actions.extend(self._held_back)
         self._held_back = ()
         for coroutine, node in list(self._blocked.items()):
             if self._is_at_place(coroutine, node.id):
                 self._end_wait(coroutine, node)
-            elif coroutine.ended is not None:
-                self._end_attached(coroutine)
 
     def _is_at_place(self, coroutine: Coroutine, awaited: str) -> bool:
-        """Return whether a workflow is interrupted at this await, and note that it was."""
-        id = coroutine.work.node.id
-        if self._places is None or self._places.get(id) != (coroutine.work.context.count, awaited):
+        """Return whether a workflow is interrupted at this await, and note that it was.
+
+        If it has reached the place of a workflow that continues, cancel what it has begun.
+        """
+        id, count = coroutine.work.node.id, coroutine.work.context.count
+        place = None if self._places is None else self._places.get(id)
+        if self._places is None or place is None:
+            return False
+        if not place[1]:
+            if count >= place[0]:
+                del self._places[id]
+                self._end_attached(coroutine)
+            return False
+        if place != (count, awaited):
             return False
         del self._places[id]
         return True
@@ -110,12 +131,13 @@ class Cancelling(Issuing):
         coroutine.interrupted = True
         self._end_attached(coroutine)
         for each in (node,) if node.gathering is None else node.gathering.unsettled():
-            if not self._runs_below(each):
+            if not self._is_reached(each):
                 self._cancel(each)
 
     def _end_attached(self, coroutine: Coroutine) -> None:
-        for each in coroutine.attached:
-            if each.external:
+        """Cancel what a workflow has begun, except nested workflows, which get the error themselves."""
+        for each in list(coroutine.attached):
+            if not self._is_reached(each):
                 self._cancel(each)
 
     def _interrupted_at(self, coroutine: Coroutine, yielded: Any, node: Node | None) -> bool:
@@ -187,7 +209,3 @@ class Cancelling(Issuing):
 def is_within(id: str, top: str) -> bool:
     """Return whether a promise is `top` or below it."""
     return id == top or id.startswith(f"{top}.")
-
-
-def _places_in(record: PromiseView) -> dict[str, Place]:
-    return {id: (count, awaited) for id, count, awaited in codec.decode(record.value)}

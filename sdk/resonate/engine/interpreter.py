@@ -309,6 +309,8 @@ class Execution(Cancelling):
         """End a workflow after everything that it started and did not detach: structured concurrency."""
         if coroutine.work.canceled:
             return
+        if self._places:
+            self._is_at_place(coroutine, "")
         for node in coroutine.attached:
             if not node.settled:
                 self._wait(coroutine, node)

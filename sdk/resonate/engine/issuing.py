@@ -141,7 +141,7 @@ class Issuing(Patches):
         return None
 
     def _member(self, coroutine: Coroutine, member: Awaitable[Any] | Exception) -> Node:
-        """Return the node of a promise that a workflow awaits with others, or one for a refused creation."""
+        """Return the node of a promise that a workflow awaits with further promises, or one for a refused creation."""
         if isinstance(member, Exception):
             return Node("", self.root.node.timeout_at, settled=True, error=member)
         return self._known(coroutine, member)

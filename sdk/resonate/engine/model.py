@@ -121,7 +121,7 @@ class Node(Struct, eq=False):
         settled: whether `value` and `error` are its outcome.
         waiters: the workflows that wait for it.
         watchers: the waits for several promises of which it is a member, with its place in each.
-        gathering: what it stands for, if it is a wait for several promises.
+        gathering: the wait for several promises that it represents, if any.
         work: the function that settles it here.
         retries: the function that is retried when this node, a retry timer, is settled.
     """

@@ -335,7 +335,7 @@ class _Replay:
             case RecordOutcome():
                 self._keep(action)
             case CancelCall():
-                pass  # what came of it is in the history
+                pass  # its result is in the history
             case ReadPromise():
                 record = self._history[action.request.id]
                 self._execution.fetched(action.node, Response(promise=self._shown(record)))

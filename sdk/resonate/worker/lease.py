@@ -36,7 +36,7 @@ class Lease:
         ends_at: the instant (ms) at which it ends on this process's clock.
         sure_until: the last instant (ms) at which something may start without a request to the store.
         ended: whether this process holds the task at a newer version.
-        cancel: the reason of the execution's cancellation, if the store has told one.
+        cancel: the reason of the execution's cancellation, if a response of the store had one.
     """
 
     __slots__ = ("_changing", "_confirmed_at", "_reading", "cancel", "ended", "ends_at", "id", "sure_until", "version")

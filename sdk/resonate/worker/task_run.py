@@ -161,7 +161,7 @@ class TaskRun:
                 return report
 
     def _interrupts(self, actions: list[Action]) -> bool:
-        """Return whether to tell the workflows now that the execution is cancelled (docs/rules.md X2)."""
+        """Return whether to interrupt the workflows now, because the execution is cancelled (docs/rules.md X2)."""
         execution = self._execution
         if execution.canceled is None:
             execution.note_cancellation(self._lease.cancel)

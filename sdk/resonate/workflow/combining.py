@@ -53,8 +53,8 @@ class Combining:
             members: promises (from `begin_run`, `begin_rpc`, `begin_sleep`, `promise`), or commands, which are begun;
                 one by one, or as one iterable.
             named: the same by name, instead.
-            cancel_losers: after an error, cancel what has not settled (see `cancel`). Otherwise it goes on, and the
-                workflow does not end before it.
+            cancel_losers: after an error, cancel what has not settled (see `cancel`). Otherwise it continues, and
+                the workflow does not end before it.
 
         Returns:
             A command. Yield or await it for the list of the values in the order of the members; a dictionary if they
@@ -80,7 +80,7 @@ class Combining:
     def all_settled(self, *members: Any, cancel_losers: bool = False, **named: Any) -> Several[Any]:
         """Wait until all have settled, and raise no error of theirs.
 
-        The arguments are those of `all`; there are no losers.
+        The arguments are those of `all`. `cancel_losers` has no effect.
 
         Returns:
             A command. Yield or await it for a `Settled` of each, with its value or its error.
@@ -102,7 +102,7 @@ class Combining:
             A command. Yield or await it for the value. If all fail, that raises an `ExceptionGroup` of their errors.
 
         Raises:
-            ValueError: there is no member.
+            ValueError: it gets no member.
         """
         return self._several("any", members, named, cancel_losers)
 
@@ -124,7 +124,7 @@ class Combining:
             A command. Yield or await it for a `Winner`. If the first one fails, that raises its error.
 
         Raises:
-            ValueError: there is no member.
+            ValueError: it gets no member.
         """
         return self._several("race", members, named, cancel_losers)
 

@@ -1,6 +1,6 @@
 """Transition that cancels an execution (docs/rules.md X1 to X5).
 
-A cancellation is a request to the workflow, which may run steps that undo others before it ends. It is a field of the
+A cancellation is a request to the workflow, which may run compensating steps before it ends. It is a field of the
 record and not of its task, so that no transition of the task loses it. Only a settlement clears it.
 """
 
@@ -17,7 +17,7 @@ from resonate_store.model.requests import Response
 
 
 def cancel(request: PromiseCancel, now: int) -> Transition:
-    """Note the cancellation, and offer the task if it is suspended; settle at once what has no workflow to tell."""
+    """Note the cancellation, and offer the task if it is suspended; settle at once what no workflow has begun."""
     draft = Draft(now)
     (record,) = yield from draft.read(request.id)
     if record is None:

@@ -1,4 +1,4 @@
-"""Requests about an execution as a whole, which are additions to the official protocol, and who may hold its task."""
+"""Requests about an execution as a whole, which are additions to the official protocol, and the holder of its task."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class PromiseCancel(Struct, frozen=True, rename="camel"):
     """Request to cancel an execution. An addition to the official protocol (docs/rules.md X1).
 
     `reason` is shown to the workflow and to people. With `force` the promise is settled at once, and the
-    workflow is not told.
+    workflow gets no error.
     """
 
     kind: ClassVar = "promise.cancel"

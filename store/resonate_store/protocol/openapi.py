@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from resonate_store.model.execution_requests import PromiseCancel
 from resonate_store.model.records import PromiseView, Schedule, Task
 from resonate_store.model.requests import PromiseCreate, PromiseSearch, PromiseSettle, TaskFence, TaskSearch
 from resonate_store.model.schedule_requests import ScheduleSearch
@@ -22,7 +23,7 @@ _REF = "#/components/schemas/{name}"
 _PRELOAD = ("task.create", "task.acquire", "task.suspend", "task.fence")
 _STATUSES = {
     "200": "The request was carried out.",
-    "300": "The suspension is refused because an awaited promise has settled. Continue with the preload.",
+    "300": "The suspension is refused. An awaited promise has settled, or the execution is cancelled. Continue.",
     "400": "The envelope or the data of the request is not valid.",
     "401": "The token in the head is missing or not valid.",
     "403": "The token does not allow this, or it is a debug request and debugging is off.",
@@ -130,12 +131,14 @@ def _response_data(kind: str) -> dict[str, Any]:
         "tasks": _list("Task"),
         "schedules": _list("Schedule"),
         "cursor": {"type": "string", "description": "Cursor of the next page. Absent on the last page."},
+        "cancel": {"enum": ["accepted", "already"], "description": "Absent if the promise had settled before."},
         "action": _ref("InnerResponse"),
     }
     held = HELD.get(kind, ())
     optional = ("preload",) if kind in _PRELOAD else ()
     optional += ("cursor",) if kind in (PromiseSearch.kind, TaskSearch.kind, ScheduleSearch.kind) else ()
-    optional += ("task",) if kind == "promise.get" else ()
+    optional += ("task",) if kind in ("promise.get", "task.suspend") else ()
+    optional += ("cancel",) if kind == PromiseCancel.kind else ()
     return _object({name: known[name] for name in (*held, *optional)}, optional=optional)
 
 

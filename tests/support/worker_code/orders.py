@@ -55,4 +55,12 @@ def detaches(ctx: Context) -> Generator[Any, Any, str]:
     return str(child.id)
 
 
+@resonate.register
+def chooses(ctx: Context) -> Generator[Any, Any, list[Any]]:
+    later = yield ctx.begin_sleep(3600)
+    first = yield ctx.race(later, ctx.rpc("double", 1), cancel_losers=True)
+    both = yield ctx.map("double", [1, 2], remote=True)
+    return [first.value, both.values]
+
+
 handler = resonate.handler()

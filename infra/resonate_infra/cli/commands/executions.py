@@ -1,4 +1,4 @@
-"""`resonate executions`: list the root promises of executions."""
+"""`resonate executions`: list the root promises of executions, and cancel executions."""
 
 from __future__ import annotations
 
@@ -8,10 +8,21 @@ import typer
 
 from resonate_infra.cli.arguments import pairs_of
 from resonate_infra.cli.commands.promises import State, find
-from resonate_infra.cli.parameters import All, Cursor, Limit, Tags
+from resonate_infra.cli.display import promise_json, write_fields, write_json
+from resonate_infra.cli.exits import FAILED, Failure
+from resonate_infra.cli.parameters import All, Cursor, Id, Limit, Tags
 from resonate_infra.cli.session import Session, connected
+from resonate_infra.text import plain
+from resonate_store.model.execution_requests import PromiseCancel
 
-group = typer.Typer(help="List executions.")
+group = typer.Typer(help="List and cancel executions.")
+
+RESULTS = {
+    "accepted": "accepted: the workflow gets an error where it waits, and ends after its compensating steps",
+    "already": "already cancelled, and its workflow still runs: --force ends it at once",
+    "canceled": "done: the execution has ended",
+}
+"""What the command says about each result of a cancellation."""
 
 
 @group.command("list")
@@ -26,3 +37,34 @@ def list_(
 ) -> None:
     """List executions, the newest first."""
     find(session, state, pairs_of(tag or (), "--tag"), None, True, None if all else limit, cursor)
+
+
+@group.command("cancel")
+@connected
+def cancel(
+    session: Session,
+    id: Id,
+    reason: Annotated[
+        str,
+        typer.Option(
+            "--reason", metavar="TEXT", help="The reason, which the workflow and people see.", show_default=False
+        ),
+    ] = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="End it at once. Its workflow gets no error, and compensates nothing.")
+    ] = False,
+) -> None:
+    """Cancel an execution. Its workflow gets an error where it waits, and may run compensating steps.
+
+    The calls that it has begun are cancelled first. Detached calls continue.
+    """
+    response = session.ask(PromiseCancel(id, reason, force))
+    promise = response.promise
+    assert promise is not None
+    if not promise.pending and promise.state != "rejected_canceled":
+        raise Failure(f"execution {id!r} is {promise.state} already, and stays so", FAILED)
+    if session.as_json:
+        write_json({"id": id, "cancel": response.cancel, "promise": promise_json(promise, session.raw)})
+        return
+    result = RESULTS["canceled" if not promise.pending else response.cancel or "accepted"]
+    write_fields([("id", plain(id)), ("state", promise.state), ("cancellation", result)])

@@ -88,6 +88,7 @@ def _show(session: Session, id: str) -> None:
             ("resumes", str(task.resumes or "")),
             ("next attempt", instant(task.retry_at)),
             ("halted", instant(task.halted_at)),
+            ("cancelled", "" if task.cancel is None else plain(task.cancel) or "without a reason"),
             ("error", plain(task.error or "")),
         ]
     )

@@ -4,7 +4,7 @@ One search by id, in one partition of a table, reads the tree. Each task that is
 retry timer is not a node, it counts as an attempt of its step. Its id is `{step}~{attempt}`, or `{id}.0~{attempt}` for
 the function of a task. The mark of an attempt that has begun, `{step}~m{attempt}`, is a node until its step has a
 record: the step runs, or was interrupted. Of an execution that has continued as a new history, only that history is
-shown.
+shown. The record of a cancellation, `{id}.0~cancel`, is shown at its execution.
 
 The official SDKs put a colon between the root and the ids of its children, and these are read with more searches. This
 SDK uses no colon, so its executions do not need them.
@@ -23,6 +23,7 @@ from resonate_infra.cli.display import (
     duration,
     function_of,
     outcome,
+    payload,
     promise_json,
     shortened,
     taken,
@@ -32,16 +33,20 @@ from resonate_infra.cli.display import (
 )
 from resonate_infra.cli.parameters import Id
 from resonate_infra.cli.session import Session, connected
-from resonate_infra.cli.waiting import of_attempt, of_task, task_of, timed_function
+from resonate_infra.cli.waiting import of_attempt, of_cancellation, of_task, task_of, timed_function
+from resonate_infra.json_types import is_list
 from resonate_infra.text import plain
 from resonate_store.interface import whole
 from resonate_store.model.ids import generation_of, parent
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import PromiseGet
-from resonate_store.model.tags import AFTER, BEGUN, FUNC, ORIGIN
+from resonate_store.model.tags import AFTER, BEGUN, FUNC, KIND, LINK, ORIGIN
 
 if TYPE_CHECKING:
     from rich.tree import Tree
+
+_FIRST = {"race": "first", "any": "first value", "all": "first error"}
+"""What the record of a wait for several promises names, by its kind."""
 
 
 class TreeNode:
@@ -53,6 +58,7 @@ class TreeNode:
         children: the nodes below it, in the order of the commands.
         retries: the retry timers between its attempts, the earliest first.
         generation: the number of its history that is shown, from 1.
+        interrupted: where its cancellation has interrupted workflows: ids of what they awaited. None before that.
     """
 
     def __init__(self, promise: PromiseView, task: Task | None, latest: Mapping[str, int]) -> None:
@@ -62,6 +68,7 @@ class TreeNode:
         self.retries: list[PromiseView] = []
         # A settled promise has no task here, and no generation begins after its settlement.
         self.generation = latest.get(promise.id, 1) if task is None else task.generation or 1
+        self.interrupted: list[str] | None = None
 
     @property
     def pending(self) -> bool:
@@ -94,7 +101,10 @@ class TreeNode:
         waiting = [timer for timer in self.retries if timer.pending]
         if self.pending and waiting:
             return of_attempt(waiting[-1], short=short)
-        return of_task(self.promise, self.task, short=short)
+        canceled, waits = of_cancellation(self.task, short=short), of_task(self.promise, self.task, short=short)
+        if canceled and self.interrupted:
+            canceled += f" (interrupted at {', '.join(self.interrupted)}, and not ended)"
+        return "; ".join(text for text in (canceled, waits) if text)
 
     def all(self) -> Iterator[TreeNode]:
         """Yield this node and every node below it."""
@@ -146,6 +156,9 @@ def call_tree(session: Session, id: str) -> TreeNode:
             continue
         if BEGUN in promise.tags and step in found:
             continue  # The mark of an attempt. If its step has no record, the mark is shown.
+        if attempt == "cancel" and step in nodes:
+            nodes[step].interrupted = _places(promise)
+            continue
         parent_node = nodes.get(parent(promise.id))
         if parent_node is not None and not independent(promise):  # Else only its id lies below.
             generation = generation_of(promise.id, parent_node.promise.id)
@@ -184,6 +197,7 @@ def tree_json(node: TreeNode, raw: bool) -> dict[str, Any]:
         "generation": node.generation,
         "retryAt": node.retry_at,
         "waits": node.waits() or None,
+        "interrupted": node.interrupted,
         "durationMs": taken_ms(promise),
         "task": None if node.task is None else task_json(node.task),
     }
@@ -201,6 +215,13 @@ def command_of(node: TreeNode) -> str:
         return f"execution of {function}"
     words = str(Issued.of(node.promise))
     return f"{words.split()[0]} {function}" if words in ("rpc ", "run ") and function else words.strip()
+
+
+def winner_of(promise: PromiseView) -> str:
+    """Return which promise was first, if this is the record of a wait for several. Else return an empty text."""
+    what = _FIRST.get(promise.tags.get(KIND, ""))
+    place = payload(promise.value, False).get("data")
+    return f"{what}: number {place + 1}" if what and isinstance(place, int) and LINK not in promise.tags else ""
 
 
 def drawn(node: TreeNode, now: int) -> Tree:
@@ -233,10 +254,16 @@ def _line(node: TreeNode, name: str, now: int) -> Any:
         line.append(f"  attempt {node.attempts}", "not bold")
     if waits:
         line.append(f"  {plain(waits)}", "not bold yellow")
-    error = task.error if task is not None and task.error and not waits else outcome(promise)
+    error = task.error if task is not None and task.error and not waits else winner_of(promise) or outcome(promise)
     if error:
         line.append(f"  {shortened(plain(error))}", f"not bold {'' if promise.state == 'resolved' else 'red'}")
     return line
+
+
+def _places(delivery: PromiseView) -> list[str]:
+    """Return the ids of what the interrupted workflows awaited. An encrypted record does not show them."""
+    places = payload(delivery.value, False).get("data")
+    return [str(place[2]) for place in places if is_list(place) and place[2]] if is_list(places) else []
 
 
 def _place(promise: PromiseView) -> list[tuple[int, str]]:

@@ -66,7 +66,7 @@ class Winner(Struct, Generic[T], frozen=True):
 
 
 class Gather(Command[Any]):
-    """Wait for promises that are begun. An error stands for one that could not be created."""
+    """Wait for promises that are begun. An error takes the place of a promise that could not be created."""
 
     __slots__ = ("how", "members", "names")
     kind = "all"

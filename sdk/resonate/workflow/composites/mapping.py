@@ -53,7 +53,7 @@ class MapResult(Struct, Generic[T], frozen=True):
 
 
 class MapOptions(RunOptions, RemoteOptions, total=False):
-    """Options of the calls of a map. `target` and `version` are for `remote=True`, the others of a run are not."""
+    """Options of the calls of a map: with `remote=True` those of a remote call, else those of a run."""
 
 
 class Next(Command[list[int]]):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
+from itertools import product
 from typing import Any
 
 import pytest
 
-from resonate import Context
+from resonate import Context, Resonate
 from resonate.errors import ResonateCanceledError
 from resonate.errors.canceled import Canceled
+from resonate.retry_policies import Constant
+from resonate.testing import MemoryStack
 from resonate_store.model.execution_requests import PromiseCancel
 from tests.support.driver import Driver, Flow
 from tests.support.steps import Diary
@@ -251,3 +255,130 @@ def test_step_that_has_not_begun_is_left_out(driver: Driver, diary: Diary) -> No
     ends_canceled(driver, "w")
 
     assert diary == ["first", "undo"]
+
+
+@three_ways
+def test_calls_of_outer_workflows_are_cancelled_as_well(driver: Driver) -> None:
+    def child(ctx: Context) -> Flow:
+        yield ctx.sleep(50_000)
+
+    def nested(ctx: Context) -> Flow:
+        yield ctx.sleep(5_000)
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.begin_rpc(child)
+        yield ctx.run(nested)
+
+    driver.register(child)
+    driver.start("w", workflow)
+    cancel(driver, "w")
+    ends_canceled(driver, "w")
+
+    assert driver.record("w.1").state == "rejected_canceled"
+    assert driver.promise("w").settled_at == driver.record("w").created_at
+
+
+@three_ways
+def test_begun_step_is_not_tried_again(driver: Driver, diary: Diary) -> None:
+    def fails(_: Context) -> None:
+        diary.append("try")
+        raise ValueError("no")
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.begin_run(fails).options(retry_policy=Constant(delay=1000))
+        yield ctx.sleep(5_000)
+
+    driver.start("w", workflow)
+    cancel(driver, "w")
+    ends_canceled(driver, "w")
+
+    assert diary == ["try"]
+    assert driver.promise("w").settled_at == driver.record("w").created_at
+
+
+def undoes(diary: Diary, name: str, seconds: float) -> Callable[[Context], Flow]:
+    """A workflow that sleeps for long, and takes some time to undo it."""
+
+    def workflow(ctx: Context) -> Flow:
+        try:
+            yield ctx.sleep(5_000)
+        finally:
+            yield ctx.sleep(seconds)
+            yield ctx.run(diary.step(name))
+
+    workflow.__name__ = workflow.__qualname__ = name
+    return workflow
+
+
+@always_three_ways
+def test_nested_workflow_compensates_beside_a_remote_call(driver: Driver, diary: Diary) -> None:
+    child, nested = undoes(diary, "child", 900), undoes(diary, "nested", 300)
+
+    def begins(ctx: Context) -> Flow:
+        yield ctx.begin_run(nested)
+        yield ctx.rpc("child")
+
+    def gathers(ctx: Context) -> Flow:
+        yield ctx.all(ctx.run(nested), ctx.rpc("child"))
+
+    driver.register(child)
+    for workflow in (begins, gathers):
+        driver.start(workflow.__name__, workflow)
+        cancel(driver, workflow.__name__)
+        ends_canceled(driver, workflow.__name__)
+
+        assert diary == ["nested", "child"]
+        diary.clear()
+
+
+@three_ways
+def test_ended_nested_workflow_keeps_its_outcome(driver: Driver, diary: Diary) -> None:
+    def nested(ctx: Context) -> Flow:
+        yield ctx.begin_rpc("child")
+        return "value"
+
+    def workflow(ctx: Context) -> Flow:
+        try:
+            yield ctx.run(nested)
+        finally:
+            yield ctx.run(diary.step("undo"))
+
+    driver.register(undoes(diary, "child", 0))
+    driver.start("w", workflow)
+    cancel(driver, "w")
+    ends_canceled(driver, "w")
+
+    assert diary == ["child", "undo"]
+    assert driver.record("w.1").state == "resolved"
+
+
+def test_cancellation_survives_a_kill_at_each_request(subtests: pytest.Subtests) -> None:
+    kinds = ("promise.record", "promise.cancel", "promise.settle", "task.suspend", "task.fulfill")
+    for kind, moment, kills in product(kinds, ("before", "after"), (1, 2)):
+        with subtests.test(kind=kind, moment=moment, kills=kills):
+            diary = Diary()
+            resonate = Resonate(group="worker")
+            child, nested = undoes(diary, "child", 900), undoes(diary, "nested", 300)
+
+            def workflow(ctx: Context, child: Any = child, nested: Any = nested, diary: Diary = diary) -> Flow:
+                yield ctx.begin_rpc(child)
+                try:
+                    yield ctx.run(nested)
+                finally:
+                    yield ctx.run(diary.step("workflow"))
+
+            for function in (workflow, child):
+                resonate.register(function)
+            stack = MemoryStack(resonate)
+            handle = stack.start("workflow", id="w")
+            handle.cancel("stop")
+            point = stack.crash(**{moment: kind}, times=kills)
+            with pytest.raises(ResonateCanceledError):
+                handle.result()
+
+            assert point.hits == kills
+            assert [name for name in dict.fromkeys(diary) if name != "child"] == ["nested", "workflow"]
+            assert "child" in diary
+            root = stack.history("w").root
+            assert root.settled_at is not None
+            assert root.settled_at - root.created_at < 2_000_000

@@ -14,9 +14,10 @@ from resonate_store.machine import NeedChildren, NeedRecords, NeedSchedule, deci
 from resonate_store.machine.draft import Need
 from resonate_store.machine.tasks import MAX_ATTEMPTS
 from resonate_store.machine.transitions import EVENTS, STATES, TRANSITIONS, TaskEvent, with_section
+from resonate_store.model.execution_requests import PromiseCancel
 from resonate_store.model.generation_requests import TaskContinueAs
 from resonate_store.model.ids import parent
-from resonate_store.model.records import Record, ScheduleRecord, TaskRecord, TaskState
+from resonate_store.model.records import Cancellation, Record, ScheduleRecord, TaskRecord, TaskState
 from resonate_store.model.requests import (
     AwaitedCreate,
     FulfillAndTakeOver,
@@ -106,6 +107,12 @@ class Scene:
         if self.task is not None:
             self._records["t"] = replace(self._records["t"], task=replace(self.task, **fields))
 
+    def cancel(self) -> None:
+        """Note a cancellation in the record of a task that has not ended."""
+        record = self._records.get("t")
+        if record is not None and record.pending:
+            self._records["t"] = replace(record, cancel=Cancellation(self.now))
+
     def apply(self, *requests: Request) -> None:
         for request in requests:
             self.kinds.add(type(request))
@@ -153,6 +160,16 @@ def resumed(drive: Drive) -> Drive:
 
     def driven(scene: Scene) -> None:
         scene.change(resumes=("b",))
+        drive(scene)
+
+    return driven
+
+
+def cancelled(drive: Drive) -> Drive:
+    """The execution is cancelled before `drive`."""
+
+    def driven(scene: Scene) -> None:
+        scene.cancel()
         drive(scene)
 
     return driven
@@ -210,6 +227,7 @@ DRIVES: dict[TaskEvent, tuple[Drive, ...]] = {
         lambda scene: scene.apply(settle("t")),
         lambda scene: scene.apply(settle("t", "rejected_canceled")),
         lambda scene: scene.apply(fence("other", settle("t"))),
+        lambda scene: scene.apply(PromiseCancel("t", force=True)),
     ),
     "lease expiry": (lease_expiry,),
     "last attempt": (last(give_up), last(lease_expiry)),
@@ -218,6 +236,7 @@ DRIVES: dict[TaskEvent, tuple[Drive, ...]] = {
         explicitly_awaited,
         lambda scene: scene.apply(SettleAndResume("a", "resolved"), TaskResume("t", scene.version, "a")),
     ),
+    "cancel": (lambda scene: scene.apply(PromiseCancel("t")),),
     "next generation": (lambda scene: scene.apply(TaskContinueAs("t", scene.version, 2)),),
     "halt": (lambda scene: scene.apply(TaskHalt("t")),),
     "halt held": (lambda scene: scene.apply(TaskHalt("t", scene.version)),),
@@ -226,6 +245,8 @@ DRIVES: dict[TaskEvent, tuple[Drive, ...]] = {
         lambda scene: scene.apply(suspend("t", "a", "b", version=scene.version)),
         resumed(lambda scene: scene.apply(suspend("t", "a", version=scene.version))),
         resumed(lambda scene: scene.apply(TaskSuspendRegistered("t", scene.version))),
+        cancelled(lambda scene: scene.apply(suspend("t", "a", version=scene.version, cancel_seen=False))),
+        cancelled(lambda scene: scene.apply(TaskSuspendRegistered("t", scene.version, cancel_seen=False))),
     ),
     "register": (lambda scene: scene.apply(TaskRegister("t", scene.version, ("a",))),),
     "extend": (lambda scene: scene.apply(TaskExtend("t", scene.version, "p1")),),

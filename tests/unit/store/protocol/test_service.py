@@ -165,6 +165,7 @@ def test_requests_about_many_records_are_not_bounded() -> None:
 
     assert DATA.keys() >= BOUNDED
     assert sorted(kind for kind, bounded in known.items() if not bounded) == [
+        "promise.cancel",
         "promise.search",
         "promise.settle",
         "schedule.search",

@@ -6,10 +6,16 @@ from typing import Any
 
 import pytest
 
+from resonate.payloads.codec import encode
 from resonate_infra.cli.exits import FAILED as REFUSED
 from resonate_infra.cli.exits import Failure
 from resonate_infra.cli.session import Session
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.execution_requests import PromiseCancel
+from resonate_store.model.requests import PromiseCreate, PromiseRecord, TaskCreate
+from resonate_store.model.tags import BRANCH, FUNC, KIND, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
 from tests.support.command_line import CommandLine
+from tests.support.dynamo import Table
 from tests.unit.infra.cli.conftest import NO_WORKER, Suspend
 
 
@@ -51,3 +57,57 @@ def test_execution_that_cannot_be_explained_does_not_end_list(
     found = resonate.json("executions", "list", "--tag", f"test={id}")["executions"]
     waits = {f"{id}-0": f"{id}-0.1: {NO_WORKER}", f"{id}-1": None}
     assert {each["id"]: each["waits"] for each in found} == waits
+
+
+def test_running_execution_is_cancelled_and_ends(resonate: CommandLine, id: str) -> None:
+    resonate.run("invoke", id, "-f", "sleeps", "-t", "worker", "--wait", "--wait-timeout", "0.2")
+
+    shown = resonate.ok("executions", "cancel", id, "--reason", "changed plans").fields
+    assert (shown["id"], shown["state"]) == (id, "pending")
+    assert shown["cancellation"].startswith("accepted: the workflow gets an error where it waits")
+    assert resonate.run("invoke", id, "-f", "sleeps", "-t", "worker", "--wait").code == 5
+    ended = resonate.json("executions", "cancel", id)
+    assert (ended["cancel"], ended["promise"]["state"]) == (None, "rejected_canceled")
+    assert ended["promise"]["value"]["data"] == "changed plans"
+
+
+def test_execution_that_has_not_begun_ends_at_once(anywhere: CommandLine, id: str) -> None:
+    anywhere.ok("invoke", id, "-f", "order", "-t", "nobody")
+
+    shown = anywhere.ok("executions", "cancel", id).fields
+    assert (shown["state"], shown["cancellation"]) == ("rejected_canceled", "done: the execution has ended")
+
+
+def test_execution_that_has_an_outcome_is_not_cancelled(resonate: CommandLine, id: str) -> None:
+    resonate.ok("invoke", id, "-f", "double", "-a", "1", "-t", "worker", "--wait")
+
+    assert resonate.fails("executions", "cancel", id) == (1, f"execution {id!r} is resolved already, and stays so")
+    assert resonate.fails("executions", "cancel", "nobody") == (6, "there is no promise 'nobody'")
+    code, line = resonate.fails("executions", "cancel", id, "--reason", "x" * 1001)
+    assert (code, "at most 1000 characters" in line) == (1, True)
+
+
+def test_cancelled_execution_that_still_runs_is_shown(table: Table, over_table: CommandLine, id: str) -> None:
+    store, now = table.store(ManualClock(1_750_000_000_000)), 1_750_000_000_000
+    lineage = {ORIGIN: id, PREFIX: id, PARENT: id}
+    root = {**lineage, BRANCH: id, TARGET: "poll://any@worker", FUNC: "f"}
+    store.apply(TaskCreate("p", 60_000, PromiseCreate(id, 2**52, tags=root)))
+    store.apply(PromiseCreate(f"{id}.1", 2**52, tags={**lineage, BRANCH: f"{id}.1", TIMER: "true"}))
+    store.apply(PromiseCancel(id, "changed plans"))
+    line = over_table
+
+    assert line.ok("tasks", "get", id).fields["cancelled"] == "changed plans"
+    assert line.json("executions", "list")["executions"][0]["waits"] == "cancelled: changed plans"
+    assert "  cancelled: changed plans" in line.ok("tree", id).out
+    assert line.json("tree", id)["interrupted"] is None
+
+    places = encode([[id, 1, f"{id}.1"], [f"{id}.2", 0, ""]], "the places")
+    tags = {**lineage, SCOPE: "local", KIND: "cancel"}
+    assert store.apply(PromiseRecord(f"{id}.0~cancel", 2**52, now, "resolved", places, tags=tags)).ok
+
+    assert f"  cancelled: changed plans (interrupted at {id}.1, and not ended)" in line.ok("tree", id).out
+    tree = line.json("tree", id)
+    assert (tree["interrupted"], [each["id"] for each in tree["children"]]) == ([f"{id}.1"], [f"{id}.1"])
+    again = line.ok("executions", "cancel", id).fields
+    assert (again["state"], again["cancellation"].partition(",")[0]) == ("pending", "already cancelled")
+    assert line.ok("executions", "cancel", id, "--force").fields["state"] == "rejected_canceled"

@@ -131,6 +131,21 @@ def test_tree_shows_a_detached_call_as_an_execution(resonate: CommandLine, id: s
     assert link["command"].startswith(("execution of sleeps", "sleeps with the id"))
 
 
+def test_tree_shows_the_winner_of_a_race_and_a_map(resonate: CommandLine, id: str) -> None:
+    resonate.ok("invoke", id, "-f", "chooses", "-t", "worker", "--wait")
+
+    lines = [re.sub(r"  \d+(\.\d)?m?s", "", line).rstrip() for line in resonate.ok("tree", id).out.splitlines()]
+    assert lines == [
+        f"{id}  execution of chooses  resolved  [2, [2, 4]]",
+        "├── .1  a sleep  rejected_canceled",
+        "├── .2  rpc double  resolved  2",
+        "├── .3  ctx.race  resolved  first: number 2",
+        '└── .4  run map  resolved  {"values": [2, 4], "failures": [], "begun": 2}',
+        "    ├── .1  rpc double  resolved  2",
+        "    └── .2  rpc double  resolved  4",
+    ]
+
+
 def test_tree_orders_children_by_their_commands(table: Table, id: str) -> None:
     store = table.store(ManualClock(1_750_000_000_000))
     lineage = {ORIGIN: id, PREFIX: id}
