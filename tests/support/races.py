@@ -16,7 +16,7 @@ from typing import Any
 from resonate_infra.conformance.runner import START, Send
 from tests.support.linearizability import Operation, answer_in, envelope
 
-CLIENTS = 32
+CLIENTS = 36
 LOOKS = 3
 """How many requests look, after a race, at what it came to; they are the last in a history."""
 LATER = START + 3_600_000
@@ -60,6 +60,10 @@ def _fence(id: str, version: int, ask: Ask) -> Ask:
 def _suspend(id: str, version: int, *awaited: str) -> Ask:
     actions = [{"kind": "", "head": {}, "data": {"awaited": each, "awaiter": id}} for each in awaited]
     return "task.suspend", {"id": id, "version": version, "actions": actions}
+
+
+def _continue_as(id: str, version: int, generation: int) -> Ask:
+    return "task.continue_as", {"id": id, "version": version, "generation": generation}
 
 
 def _heartbeat(id: str, version: int, pid: str) -> Ask:
@@ -150,6 +154,20 @@ def handovers(id: str) -> Scenario:
     ]
 
 
+def generations(id: str) -> Scenario:
+    """A task continues as its next generation while it is given up, taken and finished."""
+    return [_hold(id)], [
+        _continue_as(id, 1, 2),
+        _continue_as(id, 1, 2),
+        _continue_as(id, 1, 3),
+        _continue_as(id, 2, 2),
+        _release(id, 1),
+        _acquire(id, 1, "q"),
+        _fulfill(id, 2, "done"),
+        _of("task.get", id),
+    ]
+
+
 def halts(id: str) -> Scenario:
     """A task is halted, continued and taken at the same time."""
     return [_create(id, tags=TARGET), _of("task.halt", id)], [
@@ -172,6 +190,7 @@ SCENARIOS: Sequence[Callable[[str], Scenario]] = (
     suspensions,
     resumptions,
     handovers,
+    generations,
     halts,
 )
 
