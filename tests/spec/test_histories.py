@@ -13,6 +13,7 @@ from resonate_store.delivery.outlets import deliver
 from resonate_store.machine.effects import Change
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.execution_requests import PromiseCancel
+from resonate_store.model.generation_requests import TaskContinueAs
 from resonate_store.model.ids import is_below
 from resonate_store.model.records import STANDING, Record
 from resonate_store.model.requests import (
@@ -188,6 +189,12 @@ class Histories(RuleBasedStateMachine):
         self.registered.discard((id, version))
         self.do_suspend(TaskSuspendRegistered(id, version, cancel_seen=seen))
 
+    @rule(id=st.sampled_from(TASKS), off=VERSION, ahead=st.sampled_from([1, 1, 1, 0, 2]))
+    def continue_as(self, id: str, off: int, ahead: int) -> None:
+        record = self.before.get(id)
+        generation = 1 if record is None or record.generation is None else record.generation
+        self.do(TaskContinueAs(id, self.version(id, off), max(2, generation + ahead)))
+
     @rule(id=st.sampled_from(TASKS), off=VERSION, handover=st.booleans())
     def release(self, id: str, off: int, handover: bool) -> None:
         self.do(release(id, self.version(id, off), handover=handover))
@@ -281,6 +288,14 @@ class Histories(RuleBasedStateMachine):
             if later.cancel is not None:
                 assert later.pending
                 assert later.task is not None
+            generations = [record.generation or 1 for record in (earlier, later)]
+            if generations[0] != generations[1]:
+                assert isinstance(request, TaskContinueAs)
+                assert (later.id, generations[1]) == (request.id, request.generation)
+                assert generations[1] == generations[0] + 1
+                assert later.task == earlier.task
+                assert later.task is not None
+                assert (later.task.state, later.task.version) == ("acquired", request.version)
             if not earlier.pending:
                 outcome = ("state", "value", "settled_at", "task")
                 assert [getattr(later, name) for name in outcome] == [getattr(earlier, name) for name in outcome]

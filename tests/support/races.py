@@ -62,6 +62,10 @@ def _suspend(id: str, version: int, *awaited: str) -> Ask:
     return "task.suspend", {"id": id, "version": version, "actions": actions}
 
 
+def _continue_as(id: str, version: int, generation: int) -> Ask:
+    return "task.continue_as", {"id": id, "version": version, "generation": generation}
+
+
 def _heartbeat(id: str, version: int, pid: str) -> Ask:
     return "task.heartbeat", {"pid": pid, "tasks": [{"id": id, "version": version}]}
 
@@ -154,6 +158,20 @@ def handovers(id: str) -> Scenario:
     ]
 
 
+def generations(id: str) -> Scenario:
+    """A task continues as its next generation while it is given up, taken and finished."""
+    return [_hold(id)], [
+        _continue_as(id, 1, 2),
+        _continue_as(id, 1, 2),
+        _continue_as(id, 1, 3),
+        _continue_as(id, 2, 2),
+        _release(id, 1),
+        _acquire(id, 1, "q"),
+        _fulfill(id, 2, "done"),
+        _of("task.get", id),
+    ]
+
+
 def halts(id: str) -> Scenario:
     """A task is halted, continued and taken at the same time."""
     return [_create(id, tags=TARGET), _of("task.halt", id)], [
@@ -192,6 +210,7 @@ SCENARIOS: Sequence[Callable[[str], Scenario]] = (
     suspensions,
     resumptions,
     handovers,
+    generations,
     halts,
     cancellations,
 )

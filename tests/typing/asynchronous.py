@@ -44,3 +44,9 @@ async def workflow(ctx: Context, n: int) -> list[str]:
     await ctx.begin_rpc(workflow)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     await 5  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
     return [(await ctx.run(plain, n)).upper()]
+
+
+async def endless(ctx: Context, n: int) -> str:
+    if await ctx.run(step, n):
+        return ctx.continue_as(n + 1)
+    return "done"

@@ -108,3 +108,17 @@ def workflow(ctx: Context) -> Generator[Any, Any, str]:
     ctx.run(Shop().buy, "1")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     ctx.run(lambda: 1)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     return "done"
+
+
+def endless(ctx: Context, n: int) -> Generator[Yieldable, Any, int]:
+    yield ctx.sleep(n)
+    if n > 5:
+        return n
+    return ctx.continue_as(n + 1)
+
+
+def endless_in_all_ways(ctx: Context, n: int) -> Generator[Any, Any, str]:
+    assert_type((yield from ctx.typesafe(ctx.run(endless, n))), int)
+    handle = resonate.begin_run("id", endless, n)
+    assert_type(handle.result(), int)
+    return ctx.continue_as(n=n)

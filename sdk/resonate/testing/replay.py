@@ -241,12 +241,11 @@ class _Replay:
         worker.remember(history.id, options)
         children = history.children(history.id)
         promise = _as_pending(history.root.promise)
-        generation = history.root.task and history.root.task.generation
-        if generation is not None:
+        if (generation := history.root.task and history.root.task.generation) is not None:
             promise = replace(promise, param=children[0].promise.value)
-        views = [child.promise for child in children]
+        begun = [child.promise for child in children]
         try:
-            root = worker._root(promise, generation, views, first=not children)  # pyright: ignore[reportPrivateUsage]
+            root = worker._root(promise, generation, begun, first=not begun)  # pyright: ignore[reportPrivateUsage]
         except SignatureError as error:
             raise Difference(history, children[0].id, children[0].command, error.mesg) from None
         self._works[history.id] = root

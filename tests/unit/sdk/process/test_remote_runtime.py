@@ -166,6 +166,37 @@ def test_lost_or_failed_response_repeats_no_step(remote: Connect, serving: Servi
     assert len(ran) == 4
 
 
+def test_execution_continues_in_generations_on_separate_workers(remote: Connect, serving: Serving) -> None:
+    """Each of two workers continues what the other has begun; a client in a third process waits on."""
+    ran: list[tuple[str, int]] = []
+
+    def serve(name: str) -> Resonate:
+        resonate = remote(group="workers")
+
+        @resonate.register
+        def monitor(ctx: Context, n: int) -> Flow:
+            n = yield ctx.run(lambda _, n: n + 1, n)
+            ran.append((name, ctx.info.generation))
+            yield ctx.sleep(0.05)
+            if n < 8:
+                return ctx.continue_as(n)
+            return [n, ctx.info.generation]
+
+        resonate.start()
+        return resonate
+
+    for name in ("a", "b"):
+        serve(name)
+    serving.wait_for_stream("workers", 2)
+    client = remote(group="client")
+    handle = client.options(target="workers").begin_rpc("w", "monitor", 0)
+    assert handle.result(PATIENCE) == [8, 8]
+    assert {generation for _, generation in ran} == set(range(1, 9))
+    assert serving.count("task.continue_as") == 7
+    ids = [record.id for record in serving.store.records()]
+    assert ids == ["w", "w.8+0", "w.8+1", "w.8+2"]
+
+
 def test_remote_worker_leaves_no_thread_after_stop(remote: Connect, serving: Serving) -> None:
     before = threads()
     resonate = remote()
