@@ -1257,6 +1257,5 @@ def cancel_and_work(stack: Substrate) -> None:
 execution("interrupted", "interrupted", then=cancel_and_work, result=["stop", "end now"])
 
 
-section("2026-12-01-attempts")
-
 execution("limited", "limited", result=[True, "marked then", True, "after now"])
+execution("endless", "endless", result="round 3 now")

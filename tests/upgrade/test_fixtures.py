@@ -122,7 +122,7 @@ TASKS["2026-11-30"] = {
     "several": {"several": SUSPENDED},
     "interrupted": {"interrupted": SUSPENDED},
 }
-TASKS["2026-12-01-attempts"] = {"limited": {"limited": SUSPENDED}}
+TASKS["2026-11-30"] |= {"limited": {"limited": SUSPENDED}, "endless": {"endless": SUSPENDED}}
 """The states of promises and tasks in the fixtures of each generation, by scenario."""
 
 FIXTURES = {generation: fixtures_of(generation, list(SCENARIOS)) for generation in generations()}
@@ -244,10 +244,9 @@ def test_fixtures_have_waits_for_several_and_a_cancellation(substrate: str) -> N
     assert (cancel.at, cancel.reason) == (1_750_000_000_000, "stop")
 
 
+@both
 def test_fixtures_have_marks_of_attempts_and_patches(substrate: str) -> None:
-    mark, marker = (
-        entry(substrate, "limited", id, "2026-12-01-attempts") for id in ("limited.1~m1", "limited.patch~first")
-    )
+    mark, marker = (entry(substrate, "limited", id, "2026-11-30") for id in ("limited.1~m1", "limited.patch~first"))
     assert (mark.tags["resonate:kind"], mark.tags["resonate:begun"]) == ("attempt", "1")
     assert [marker.tags[f"resonate:{tag}"] for tag in ("kind", "name", "after")] == ["patch", "first", "0"]
 

@@ -27,7 +27,7 @@ STOPPED_AT = {
     "2026-11-30/ids.begun": ("own/sleep",),
     "2026-11-30/interrupted.begun": ("interrupted.1.3",),
     "2026-11-30/refused.begun": ("refused.5",),
-    "2026-12-01-attempts/limited.begun": ("limited.2",),
+    "2026-11-30/limited.begun": ("limited.2",),
     "2026-11-30/several.begun": ("several.12",),
 }
 """Last records of the histories that do not reach the end of their workflow."""

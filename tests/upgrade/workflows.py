@@ -689,3 +689,14 @@ def limited(ctx: Context) -> Flow:
 
 
 handler = resonate.handler()
+
+
+@resonate.register
+def endless(ctx: Context, number: int = 1) -> Flow:
+    """Three histories, with a sleep in the second one."""
+    name = yield ctx.run(stamp, f"round {number}")
+    if number == 3:
+        return name
+    if number == 2:
+        yield ctx.sleep(LONG)
+    return ctx.continue_as(number + 1)
