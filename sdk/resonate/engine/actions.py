@@ -50,10 +50,11 @@ class ReadPromise(Struct, frozen=True):
 
 
 class CancelCall(Struct, frozen=True):
-    """Cancel the execution of a remote call."""
+    """Cancel the execution of a remote call. `waiting` is settled with the answer, if a workflow waits for that."""
 
     node: Node
     request: PromiseCancel
+    waiting: Node | None = None
 
 
 Action = CancelCall | Create | ReadChildren | Run | RecordOutcome | ReadPromise

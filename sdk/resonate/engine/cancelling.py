@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from resonate.engine.actions import Action, CancelCall, Create, RecordOutcome, Run
-from resonate.engine.issuing import Issuing
+from resonate.engine.issuing import NEXT, Issuing
 from resonate.engine.model import NOTHING_YET, Coroutine, Gathering, Kind, Node
 from resonate.errors import ResonateCanceledError
 from resonate.payloads import codec
@@ -148,6 +148,8 @@ class Cancelling(Issuing):
             if not cast("Command[Any]", yielded).waits:
                 return False
             awaited = f"{coroutine.work.context.stem}{coroutine.work.context.count}"
+            if cast("Command[Any]", yielded).kind == "map":
+                awaited += NEXT
         else:
             assert isinstance(yielded, Promise)
             awaited = cast("Promise[Any]", yielded).id
@@ -166,13 +168,13 @@ class Cancelling(Issuing):
 
     # Cancellation of what a workflow does not need any more
 
-    def _cancel(self, node: Node) -> None:
+    def _cancel(self, node: Node, waiting: Node | None = None) -> None:
         if node.settled:
             return
         if not node.external:
             self._cancel_here(node)
         elif node.kind == "rpc":
-            self._actions.append(CancelCall(node, PromiseCancel(node.id, self.canceled or "")))
+            self._actions.append(CancelCall(node, PromiseCancel(node.id, self.canceled or ""), waiting))
         else:
             self._actions.append(RecordOutcome(node, PromiseSettle(node.id, "rejected_canceled")))
 

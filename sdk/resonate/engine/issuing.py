@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from resonate.workflow.composites.combinators import Gather
     from resonate.workflow.composites.mapping import Next
 
+NEXT = "~next"
+"""The end of the id of a wait for the next of many promises. It has no record."""
+
 
 class Issuing(Patches):
     """The commands of one execution; the base of `Execution`.
@@ -100,8 +103,11 @@ class Issuing(Patches):
         if isinstance(command, Cancel):
             node = self._known(coroutine, command.promise)
             coroutine.attached.pop(node, None)
-            self._cancel(node)
-            return None
+            context = coroutine.work.context
+            waiting = Node(f"{context.stem}{context.count}~cancel", node.timeout_at, command.kind, durable=False)
+            self._cancel(node, waiting)
+            # Only the answer to the cancellation of a remote call is waited for: its server may not know the request.
+            return waiting if node.kind == "rpc" and not node.settled else None
         from resonate.workflow.composites.combinators import Gather
         from resonate.workflow.composites.mapping import IsBehind, Next
 
@@ -128,7 +134,7 @@ class Issuing(Patches):
     def _issue_next(self, coroutine: Coroutine, command: Next) -> Node | None:
         """Wait until one of many promises has settled, and give the workflow the places of those that have."""
         context = coroutine.work.context
-        node = Node(f"{context.stem}{context.count}", self.root.node.timeout_at, "map", durable=False)
+        node = Node(f"{context.stem}{context.count}{NEXT}", self.root.node.timeout_at, "map", durable=False)
         arrivals: Gathering = command.state or Gathering("next", (), [], node)
         command.state = arrivals
         begun: list[Awaitable[Any]] = command.fresh

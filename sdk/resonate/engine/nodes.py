@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from resonate.encoders import Encoder
-from resonate.engine.actions import ReadPromise, RecordOutcome
+from resonate.engine.actions import CancelCall, ReadPromise, RecordOutcome
 from resonate.engine.attempts import Attempts
 from resonate.engine.blocking import outstanding_below
 from resonate.engine.conventions import linked
@@ -54,8 +54,8 @@ class Nodes(Attempts):
         """Close the workflow of a promise, and those below it, because the promise was settled by another program."""
 
     @abstractmethod
-    def _cancel(self, node: Node) -> None:
-        """Cancel a promise that its workflow does not need any more."""
+    def _cancel(self, node: Node, waiting: Node | None = None) -> None:
+        """Cancel a promise that its workflow does not need any more, and settle `waiting` with the answer."""
 
     @abstractmethod
     def _delivered(self, record: PromiseView) -> None:
@@ -128,10 +128,13 @@ class Nodes(Attempts):
         else:
             self._exists(node, response.promise)
 
-    def told(self, response: Response) -> None:
+    def told(self, call: CancelCall, response: Response) -> None:
         """Handle the answer to the cancellation of a remote call, which may have settled it at once."""
         if response.promise is not None and not response.promise.pending:
             self.settled(response.promise)
+        if call.waiting is not None:
+            error = refusal(response.status, response.error) if response.promise is None else None
+            self.settle(call.waiting, None, error)
 
     def settled(self, promise: PromiseView) -> None:
         """Handle a promise that another program has settled, or that has timed out."""

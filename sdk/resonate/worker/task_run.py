@@ -270,7 +270,7 @@ class TaskRun:
         elif isinstance(action, Create):
             self._execution.created(action, cast("Response", answer))
         elif isinstance(action, CancelCall):
-            self._execution.told(cast("Response", answer))
+            self._execution.told(action, cast("Response", answer))
         elif isinstance(action, ReadPromise):
             self._execution.fetched(action.node, cast("Response", answer))
         else:

@@ -10,9 +10,11 @@ import pytest
 from msgspec.structs import replace
 
 from resonate import Handle
-from resonate.errors import PayloadError, ResonateShutdownError, ResonateTimedoutError
+from resonate.errors import PayloadError, ResonateShutdownError, ResonateStoreError, ResonateTimedoutError
 from resonate.payloads import codec
+from resonate_store.model.execution_requests import PromiseCancel
 from resonate_store.model.records import EMPTY, PromiseState, PromiseView, Value
+from resonate_store.model.requests import Request, Response
 from tests.support.steps import PATIENCE
 
 
@@ -39,6 +41,18 @@ class Outside:
     def fail(self, error: Exception) -> None:
         self._promise = error
         self._settled.set()
+
+    def ask(self, request: Request) -> Response:
+        """Cancel the promise as a store does."""
+        assert isinstance(request, PromiseCancel)
+        if isinstance(self._promise, Exception):
+            return Response(status=404, error=str(self._promise))
+        if self._promise is None:
+            pending = PromiseView(
+                id="p", state="pending", param=EMPTY, value=EMPTY, tags={}, timeout_at=9, created_at=0
+            )
+            return Response(promise=pending, cancel="already" if request.reason == "again" else "accepted")
+        return Response(promise=self._promise)
 
     def settled(self, id: str, timeout: float | None) -> PromiseView | None:  # noqa: ARG002
         self.asked.append(timeout)
@@ -134,3 +148,17 @@ def test_value_that_cannot_be_read_is_raised_by_the_handle(outside: Outside) -> 
 
     with pytest.raises(PayloadError, match=r"is not (the base64 of )?JSON text"):
         handle.future.result(PATIENCE)
+
+
+def test_handle_cancels_its_execution() -> None:
+    outside = Outside()
+    handle: Handle[Any] = Handle("p", outside)
+    assert [handle.cancel(reason) for reason in ("first", "again")] == ["accepted", "already"]
+    outside.settle(1)
+    assert handle.cancel(force=True) == "resolved"
+    outside.fail(ValueError("no such promise"))
+    with pytest.raises(ResonateStoreError, match="no such promise"):
+        handle.cancel()
+    wrong: Any = 5
+    with pytest.raises(TypeError, match="reason must be `str`"):
+        handle.cancel(wrong)

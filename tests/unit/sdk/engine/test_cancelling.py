@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from resonate import Context, Resonate
-from resonate.errors import ResonateCanceledError
+from resonate.errors import ResonateCanceledError, ResonateStoreError
 from resonate.errors.canceled import Canceled
 from resonate.retry_policies import Constant
 from resonate.testing import MemoryStack
 from resonate_store.model.execution_requests import PromiseCancel
+from resonate_store.model.requests import Response
 from tests.support.driver import Driver, Flow
+from tests.support.present import present
 from tests.support.steps import Diary
 from tests.support.ways import always_three_ways, three_ways
 
@@ -50,12 +52,12 @@ def test_cancelled_workflow_compensates_and_ends(driver: Driver, diary: Diary) -
     driver.start("w", workflow)
     assert cancel(driver, "w", "changed my mind") == "accepted"
     assert cancel(driver, "w") == "already"
-    assert driver.task("w").cancel == "changed my mind"
+    assert present(driver.task("w")).cancel == "changed my mind"
     ends_canceled(driver, "w")
 
     assert diary == ["book", "undo: changed my mind", "undone", "close"]
     assert driver.record("w").state == driver.record("w.2").state == "rejected_canceled"
-    assert driver.promise("w").settled_at - driver.record("w").created_at < 200_000
+    assert present(driver.promise("w").settled_at) - driver.record("w").created_at < 200_000
     assert cancel(driver, "w") is None
 
 
@@ -168,7 +170,7 @@ def test_wait_for_several_is_interrupted_when_its_calls_have_ended(driver: Drive
 def test_map_is_cancelled_with_its_items(driver: Driver, diary: Diary) -> None:
     def item(ctx: Context, n: int) -> Flow:
         yield ctx.sleep(5_000)
-        yield ctx.run(diary.step(n))
+        yield ctx.run(diary.step(str(n)))
 
     def workflow(ctx: Context) -> Flow:
         yield ctx.map(item, range(5), max_concurrency=2, remote=True)
@@ -193,7 +195,7 @@ def test_swallowed_cancellation_is_shown_and_can_be_forced(driver: Driver) -> No
     cancel(driver, "w", "stop")
     driver.work()
 
-    assert driver.task("w").cancel == "stop"
+    assert present(driver.task("w")).cancel == "stop"
     assert driver.promise("w").pending
     assert cancel(driver, "w", force=True) == "accepted"
     ends_canceled(driver, "w")
@@ -382,3 +384,21 @@ def test_cancellation_survives_a_kill_at_each_request(subtests: pytest.Subtests)
             root = stack.history("w").root
             assert root.settled_at is not None
             assert root.settled_at - root.created_at < 2_000_000
+
+
+def test_cancel_of_a_remote_call_raises_what_the_server_refuses(driver: Driver) -> None:
+    def child(ctx: Context) -> Flow:
+        yield ctx.sleep(5_000)
+
+    def workflow(ctx: Context) -> Flow:
+        call = yield ctx.begin_rpc(child)
+        with pytest.raises(ResonateStoreError, match="does not know"):
+            yield ctx.cancel(call)
+        return "left alone"
+
+    def refused(request: Any) -> Response | None:
+        return Response(status=400, error="does not know it") if isinstance(request, PromiseCancel) else None
+
+    driver.register(child)
+    driver.tap.answer = refused
+    assert driver.run("w", workflow) == "left alone"

@@ -11,7 +11,7 @@ from resonate import Context
 from tests.support.driver import Driver, Flow
 from tests.support.steps import double
 
-WRONG: dict[str, tuple[Callable[[Context], Any], str]] = {
+WRONG: dict[str, tuple[Callable[[Any], Any], str]] = {
     "a value": (lambda ctx: ctx.all(1, 2), r"ctx\.all takes promises and commands .*int: 1"),
     "no iterable": (lambda ctx: ctx.race(5), r"ctx\.race takes promises"),
     "both ways": (lambda ctx: ctx.all(ctx.run(double, 1), b=ctx.run(double, 2)), "by position or by name"),
