@@ -186,6 +186,11 @@ class Store(MinimalStore, Protocol):
         """Whether the store takes a `FulfillAndTakeOver`. The default is False."""
         return False
 
+    @property
+    def takes_messages(self) -> bool:
+        """Whether the store takes a `MessageSend`, `TaskReceive` and `TaskPublish`. The default is False."""
+        return False
+
     def fences_records_by(self, id: str, version: int) -> bool:  # noqa: ARG002
         """Return whether this version of a task fences the records of its steps.
 
@@ -236,6 +241,10 @@ class StoreWrapper(Store):
     @property
     def hands_over_callers(self) -> bool:
         return self._store.hands_over_callers
+
+    @property
+    def takes_messages(self) -> bool:
+        return self._store.takes_messages
 
     def fences_records_by(self, id: str, version: int) -> bool:
         return self._store.fences_records_by(id, version)
@@ -292,6 +301,10 @@ class PlainStore(StoreWrapper):
     @property
     def hands_over_callers(self) -> bool:
         return getattr(self.underlying, "hands_over_callers", False)
+
+    @property
+    def takes_messages(self) -> bool:
+        return getattr(self.underlying, "takes_messages", False)
 
     def fences_records_by(self, id: str, version: int) -> bool:
         return self.underlying.fences_records_by(id, version)

@@ -1,4 +1,4 @@
-"""32 clients that race for the same ids. Their answers must be possible in some order, one after the other."""
+"""36 clients that race for the same ids. Their answers must be possible in some order, one after the other."""
 
 from __future__ import annotations
 

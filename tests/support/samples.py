@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
 from resonate_store.model.records import PromiseView, Schedule, Task, Value
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -99,7 +100,13 @@ REQUESTS: list[ProtocolRequest] = [
     TaskSuspend("a", 1, ("b", "c", "b")),
     TaskFence("a", 1, CREATE),
     TaskFence("a", 1, SETTLE),
+    TaskSuspend("a", 1, ("b",), ("chat",), 3),
+    TaskSuspend("a", 1, (), ("chat", "stop")),
     TaskRecordStep("a", 1, RECORD),
+    MessageSend("a", "chat", "k", Value(data="dg==")),
+    TaskReceive("a", 1, "a.message-1", "chat", "a.1"),
+    TaskReceive("a", 1, "a.message-1", "chat", "a.1", timed=True),
+    TaskPublish("a", 1, "a.1", "progress", 1000, Value(data="dg=="), {"resonate:scope": "local"}),
     TaskHeartbeat("p", (TaskReference("a", 1), TaskReference("b", 2))),
     TaskHeartbeat("p", ()),
     TaskHalt("a"),
@@ -143,6 +150,14 @@ RESPONSES: list[tuple[ProtocolRequest, Response, dict[str, Any]]] = [
     (TaskSuspend("a", 1, ("b",)), Response(), {}),
     (TaskSuspend("a", 1, ("b",)), Response(status=300), {"preload": []}),
     (TaskSuspend("a", 1, ("b",)), Response(status=300, preload=(SETTLED,)), {"preload": [SHOWN_SETTLED]}),
+    (
+        TaskSuspend("a", 1, ("b",), ("chat",)),
+        Response(status=300, task=TASK, preload=(SETTLED,)),
+        {"preload": [SHOWN_SETTLED], "task": SHOWN_TASK},
+    ),
+    (MessageSend("a", "chat", "k"), Response(promise=PROMISE), {"promise": SHOWN_PROMISE}),
+    (TaskReceive("a", 1, "a.m", "chat", "a.1"), Response(promise=SETTLED), {"promise": SHOWN_SETTLED}),
+    (TaskPublish("a", 1, "a.1", "progress", 9), Response(promise=SETTLED), {"promise": SHOWN_SETTLED}),
     (
         TaskFence("a", 1, CREATE),
         Response(promise=PROMISE, preload=(SETTLED,)),

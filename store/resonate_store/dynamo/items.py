@@ -17,6 +17,7 @@ from resonate_store.model.ids import depth, origin, shard
 from resonate_store.model.records import (
     Claim,
     Entry,
+    Inbox,
     Key,
     PromiseState,
     Record,
@@ -132,6 +133,7 @@ INTEGER_MAP: Final = FieldType(MAP, _write_integers, _read_integers)
 """An empty map is stored, so that an update can add an entry."""
 VALUE: Final = _struct(Value)
 TASK: Final = _struct(TaskRecord)
+INBOX: Final = _struct(Inbox)
 VALUE_OR_CLAIM: Final = FieldType(MAP, VALUE.write, _value_of)
 
 _RECORD_FIELDS: Final = {
@@ -150,6 +152,7 @@ _RECORD_FIELDS: Final = {
     "wake_at": INTEGER,
     "written_at": INTEGER,
     "rev": INTEGER,
+    "inbox": INBOX,
 }
 _SCHEDULE_FIELDS: Final = {
     "id": TEXT,

@@ -13,7 +13,7 @@ from pynamodb.attributes import Attribute, BooleanAttribute, TTLAttribute, Unico
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 from pynamodb.models import Model
 
-from resonate_store.dynamo.items import INTEGER, INTEGER_MAP, TASK, TEXT_MAP, VALUE, VALUE_OR_CLAIM, FieldType
+from resonate_store.dynamo.items import INBOX, INTEGER, INTEGER_MAP, TASK, TEXT_MAP, VALUE, VALUE_OR_CLAIM, FieldType
 
 
 class StoredAttribute(Attribute[Any]):
@@ -83,6 +83,7 @@ class PromiseModel(_TableModel):
     wake_at = StoredAttribute(INTEGER, null=True)
     written_at = StoredAttribute(INTEGER)
     rev = StoredAttribute(INTEGER)
+    inbox = StoredAttribute(INBOX, null=True)
 
     token = UnicodeAttribute(null=True)
     effects = StoredAttribute(INTEGER, null=True)

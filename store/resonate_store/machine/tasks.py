@@ -29,9 +29,7 @@ from resonate_store.machine.promises import (
     create_in,
     created,
     settle_in,
-    with_callback,
 )
-from resonate_store.model.ids import is_below
 from resonate_store.model.records import STANDING, Record, TaskRecord
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -45,13 +43,11 @@ from resonate_store.model.requests import (
     TaskFulfill,
     TaskGet,
     TaskHalt,
-    TaskRegister,
     TaskRelease,
     TaskResume,
-    TaskSuspend,
-    TaskSuspendRegistered,
     TaskVerify,
 )
+from resonate_store.model.tags import MESSAGE
 
 MAX_ATTEMPTS = 10
 """Attempts in a row without progress after which a task is halted (docs/rules.md L6)."""
@@ -126,7 +122,7 @@ def _acquired(record: Record, task: TaskRecord, pid: str, ttl_ms: int, now: int)
 def release(request: TaskRelease, now: int) -> Transition:
     draft = Draft(now)
     (record,) = yield from draft.read(request.id)
-    refusal = _not_held(record, request.version)
+    refusal = not_held(record, request.version)
     if record is None or record.task is None or refusal is not None:
         return draft.outcome(refusal or not_found())
     if request.handover:
@@ -168,6 +164,8 @@ def attempts_after(record: Record, task: TaskRecord) -> Generator[Need, Any, int
     while coroutines:
         children: tuple[Record, ...] = yield NeedChildren(coroutines.pop())
         for child in children:
+            if child.pending and MESSAGE in child.tags:  # another program has sent it
+                continue
             if child.created_at >= since or (child.settled_at or 0) >= since:
                 return 0
             if child.pending and child.task is None and not child.timer:
@@ -203,91 +201,18 @@ def redispatched(task: TaskRecord, now: int, longest_ms: int | None = None) -> T
 def fulfill(request: TaskFulfill, now: int) -> Transition:
     draft = Draft(now)
     (record,) = yield from draft.read(request.id)
-    refusal = _not_held(record, request.version)
+    refusal = not_held(record, request.version)
     if record is None or refusal is not None:
         return draft.outcome(refusal or not_found())
     record = draft.put(settled(record, request.settle.state, request.settle.value, now))
     return draft.outcome(Response(promise=record.promise()))
 
 
-def suspend(request: TaskSuspend, now: int) -> Transition:
-    """Register all callbacks and suspend the task, or do neither (T7)."""
-    return _await(request.id, request.version, request.awaited, now, suspending=True)
-
-
-def register(request: TaskRegister, now: int) -> Transition:
-    """Register one part of the callbacks while the task stays acquired, if one transaction cannot hold all (T9)."""
-    return _await(request.id, request.version, request.awaited, now, suspending=False)
-
-
-def _await(id: str, version: int, ids: tuple[str, ...], now: int, *, suspending: bool) -> Transition:
-    draft = Draft(now)
-    distinct = tuple(dict.fromkeys(ids))  # T10
-    record, *awaited = yield from draft.read(id, *distinct)
-    refusal = _not_held(record, version)
-    if record is None or record.task is None or refusal is not None:
-        return draft.outcome(refusal or not_found())
-    promises: list[Record] = []
-    for wanted, promise in zip(distinct, awaited, strict=True):
-        if promise is None:
-            return draft.outcome(Response(status=422, error=f"Awaited promise not found: {wanted}"))
-        promises.append(promise)
-    if (suspending and record.task.resumes) or any(not promise.pending for promise in promises):
-        return draft.outcome(_redirect(draft, record, record.task, promises))
-    for promise in promises:
-        with_callback(draft, promise, id, version)
-    if suspending:
-        until = min((each.timeout_at for each in promises if is_below(each.id, id)), default=None)
-        _put_suspended(
-            draft, record, TaskRecord("suspended", version), until, sleeps=all(each.timer for each in promises)
-        )
-    else:
-        draft.hold(record)
-    return draft.outcome(Response())
-
-
-def suspend_registered(request: TaskSuspendRegistered, now: int) -> Transition:
-    draft = Draft(now)
-    (record,) = yield from draft.read(request.id)
-    refusal = _not_held(record, request.version)
-    if record is None or record.task is None or refusal is not None:
-        return draft.outcome(refusal or not_found())
-    if record.task.resumes:
-        return draft.outcome(_redirect(draft, record, record.task, []))
-    task = TaskRecord("suspended", request.version, unawaited=request.unawaited)
-    _put_suspended(draft, record, task, request.until, sleeps=request.sleeps)
-    return draft.outcome(Response())
-
-
-def _put_suspended(draft: Draft, record: Record, task: TaskRecord, until: int | None, *, sleeps: bool) -> None:
-    """Suspend the task (C8).
-
-    Args:
-        draft: the workspace.
-        record: the record of the task.
-        task: the suspended task.
-        until: the earliest deadline (ms) of the promises below it that it awaits, or None. Other promises could be
-            deleted before their deadline.
-        sleeps: whether it awaits timers only, which do not end before `until`.
-    """
-    covered = until is not None and until <= record.timeout_at
-    draft.put(replace(record, task=replace(task, covered=covered)))
-    if until is not None and covered and sleeps:
-        draft.leave(record.id, until)
-
-
-def _redirect(draft: Draft, record: Record, task: TaskRecord, promises: list[Record]) -> Response:
-    """Answer 300 because an awaited promise has settled, and clear the buffered resumes: the response replaces them."""
-    if task.resumes:
-        draft.put(replace(record, task=replace(task, resumes=())))
-    return Response(status=300, preload=tuple(promise.promise() for promise in promises if not promise.pending))
-
-
 def fence(request: TaskFence, now: int) -> Transition:
     draft = Draft(now)
     action = request.action
     record, inner = yield from draft.read(request.id, action.id)
-    refusal = _not_held(record, request.version, message="Version mismatch")
+    refusal = not_held(record, request.version, message="Version mismatch")
     if record is None or refusal is not None:
         return draft.outcome(refusal or not_found())
     draft.hold(record)
@@ -302,7 +227,7 @@ def fence(request: TaskFence, now: int) -> Transition:
 def extend(request: TaskExtend, now: int) -> Transition:
     draft = Draft(now)
     (record,) = yield from draft.read(request.id)
-    if record is not None and record.task is not None and _not_held(record, request.version) is None:
+    if record is not None and record.task is not None and not_held(record, request.version) is None:
         task = record.task
         if task.pid == request.pid and task.ttl is not None:
             draft.put(replace(record, task=replace(task, expires_at=now + task.ttl)))
@@ -316,7 +241,7 @@ def verify(request: TaskVerify, now: int) -> Transition:
     """
     record: Record | None
     (record,) = yield NeedRecords((request.id,))
-    refusal = _not_held(record, request.version)
+    refusal = not_held(record, request.version)
     if refusal is None and record is not None and record.timeout_at <= now:
         refusal = _conflict("Task is fulfilled")
     return Outcome(refusal or Response())
@@ -330,7 +255,7 @@ def halt(request: TaskHalt, now: int) -> Transition:
     task = record.task
     if task.state == "fulfilled":
         return draft.outcome(_conflict("Task is fulfilled"))
-    if request.version is not None and _not_held(record, request.version) is not None:
+    if request.version is not None and not_held(record, request.version) is not None:
         return draft.outcome(_conflict("Task is not acquired at this version"))
     if task.state != "halted":
         halted = TaskRecord(
@@ -430,7 +355,7 @@ def _waits(awaiter: Record, task: TaskRecord, awaited: Record | None) -> bool:
     return registered or awaited.callbacks.get(awaiter.id) == task.version
 
 
-def _not_held(record: Record | None, version: int, message: str | None = None) -> Response | None:
+def not_held(record: Record | None, version: int, message: str | None = None) -> Response | None:
     if record is None or record.task is None:
         return not_found()
     if record.task.state != "acquired":

@@ -122,7 +122,7 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw
 
     `workers` is how many workers poll for a pending task now. Only a server that workers poll knows it, and only the
     response of `promise.get` has it. `resumed_by` lists the awaited promises that have resumed the task. Only the
-    worker that acquires the task gets it.
+    worker that acquires the task gets it. `messages` is how many messages its inbox has accepted.
     """
 
     id: str
@@ -137,6 +137,7 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw
     retry_at: int | None = None
     workers: int | None = None
     resumed_by: tuple[str, ...] = ()
+    messages: int = 0
 
 
 class Schedule(Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
@@ -171,7 +172,8 @@ class TaskRecord(Struct, frozen=True, gc=False, omit_defaults=True):
     `offers` counts the execute messages since the task became pending. At 0 the task is held back until `retry_at`.
     `attempts` counts acquisitions in a row that ended without progress (docs/rules.md L4). `covered` is whether a
     suspended task awaits a promise that is due no later than its own (docs/rules.md C8). `unawaited` are promises
-    whose settlement does not resume the suspended task, although they have its callback (W19).
+    whose settlement does not resume the suspended task, although they have its callback (W19). `receives` are the names
+    of messages that resume the suspended task (M3).
     """
 
     state: TaskState
@@ -188,6 +190,18 @@ class TaskRecord(Struct, frozen=True, gc=False, omit_defaults=True):
     halted_at: int | None = None
     covered: bool = False
     unawaited: tuple[str, ...] = ()
+    receives: tuple[str, ...] = ()
+
+
+class Inbox(Struct, frozen=True, gc=False, omit_defaults=True):
+    """Counters of the messages of an execution (docs/rules.md M2).
+
+    `accepted` counts all of them. `waiting` counts those that are not taken, and `waiting_bytes` is their size (bytes).
+    """
+
+    accepted: int = 0
+    waiting: int = 0
+    waiting_bytes: int = 0
 
 
 class Record(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -201,6 +215,7 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     - `listeners` maps an address to the instant of its registration.
     - `delivered` is true when all effects of the settlement have been carried out.
     - `wake_at` is the earliest instant at which anything may be due.
+    - `inbox` counts the messages of the execution, if it had any.
     - `written_at` is the instant of the last write. `rev` increases by 1 with each write.
     """
 
@@ -219,6 +234,7 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     wake_at: int | None = None
     written_at: int = 0
     rev: int = 0
+    inbox: Inbox | None = None
 
     @property
     def pending(self) -> bool:
@@ -243,6 +259,11 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
         return bool(
             TARGET in self.tags or self.timer or self.tags.get(EXTERNAL) == "true" or self.callbacks or self.listeners
         )
+
+    @property
+    def accepted(self) -> int:
+        """How many messages its inbox has accepted."""
+        return 0 if self.inbox is None else self.inbox.accepted
 
     @property
     def owes(self) -> bool:
@@ -288,6 +309,7 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
             error=self.task.error,
             halted_at=self.task.halted_at,
             retry_at=self.task.retry_at if self.task.state == "pending" and not self.task.offers else None,
+            messages=self.accepted,
         )
 
 

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
+from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
 from resonate_store.model.records import END_OF_TIME, PromiseView, Schedule, Task
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -59,7 +60,7 @@ TIME = "resonate:time"
 
 KINDS = "resonate:kinds"
 """The key of the kinds in the head of a response that the server knows and the official protocol lacks."""
-OWN_KINDS = ("task.record",)
+OWN_KINDS = ("task.record", "message.send", "task.receive", "task.publish")
 """The kinds that a server advertises. A client does not send them to a server that does not (docs/decisions/0075)."""
 
 NEVER = 2**63 - 1
@@ -109,6 +110,8 @@ class TaskSuspendData(Struct):
     id: str
     version: int
     actions: list[Action[PromiseRegisterCallback]]
+    receives: tuple[str, ...] = ()
+    seen: int = 0
 
 
 class TaskFenceData(Struct):
@@ -147,6 +150,9 @@ DATA: dict[str, type] = {
             SchedulePause,
             ScheduleResume,
             ScheduleTrigger,
+            MessageSend,
+            TaskReceive,
+            TaskPublish,
         )
     },
     TaskCreate.kind: TaskCreateData,
@@ -185,7 +191,7 @@ def decode_request(kind: str, data: Any) -> ProtocolRequest:
         case TaskFulfillData():
             return TaskFulfill(read.id, read.version, read.action.data)
         case TaskSuspendData():
-            return TaskSuspend(read.id, read.version, tuple(_awaited(read)))
+            return TaskSuspend(read.id, read.version, tuple(_awaited(read)), read.receives, read.seen)
         case TaskFenceData():
             return TaskFence(read.id, read.version, _fenced(read.action))
         case TaskRecordData():
@@ -236,11 +242,14 @@ def encode_request(request: ProtocolRequest) -> tuple[str, Any]:
             return request.kind, {"id": request.id, "version": request.version, "action": _action(request.settle)}
         case TaskSuspend():
             callbacks = [PromiseRegisterCallback(awaited, request.id) for awaited in request.awaited]
-            return request.kind, {
+            suspension = {
                 "id": request.id,
                 "version": request.version,
                 "actions": [_action(callback) for callback in callbacks],
             }
+            if request.receives:
+                suspension |= {"receives": request.receives, "seen": request.seen}
+            return request.kind, suspension
         case TaskFence():
             return request.kind, {"id": request.id, "version": request.version, "action": _action(request.action)}
         case TaskRecordStep():
@@ -280,7 +289,8 @@ def encode_response(request: ProtocolRequest, response: Response, corr_id: str =
         case TaskCreate() | TaskAcquire():
             return {"task": response.task, "promise": response.promise, "preload": response.preload}
         case TaskSuspend() if response.status == 300:
-            return {"preload": response.preload}
+            news: dict[str, Any] = {"preload": response.preload}
+            return news if response.task is None else {**news, "task": response.task}
         case PromiseSearch():
             return _page("promises", response.promises, response.cursor)
         case TaskSearch():
@@ -339,6 +349,9 @@ HELD: dict[str, tuple[str, ...]] = {
     TaskFulfill.kind: ("promise",),
     TaskFence.kind: ("action",),
     TaskRecordStep.kind: ("promise",),
+    MessageSend.kind: ("promise",),
+    TaskReceive.kind: ("promise",),
+    TaskPublish.kind: ("promise",),
     TaskSearch.kind: ("tasks",),
     ScheduleGet.kind: ("schedule",),
     ScheduleCreate.kind: ("schedule",),

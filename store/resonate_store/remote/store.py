@@ -24,6 +24,7 @@ from msgspec.structs import replace
 from resonate_store.interface import Store, StoreClosed, StoreError
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.ids import Identify, parent, random_id
+from resonate_store.model.message_requests import MessageSend
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -49,7 +50,7 @@ from resonate_store.model.requests import (
 from resonate_store.model.schedule_requests import ScheduleDelete
 from resonate_store.model.servers import ServerSettings
 from resonate_store.model.tags import ELAPSED, PARENT, TARGET
-from resonate_store.protocol.wire import WireError, decode_response, encode_request
+from resonate_store.protocol.wire import OWN_KINDS, WireError, decode_response, encode_request
 from resonate_store.remote.http import Answer, Calls, Post
 from resonate_store.remote.post import HttpPost
 from resonate_store.remote.settings import server_of
@@ -57,6 +58,9 @@ from resonate_store.server_clock import ServerClock
 
 TIMEOUT_S: Final = 30.0
 """The time (s) after which a request without an answer fails."""
+_REFUSALS: Final = (400, 404, 405, 422, 501)
+"""Statuses with which a server may answer a kind that it does not know."""
+_UNKNOWN: Final = "messages and published state need a server of this project, at least of this version"
 PAGE: Final = 500
 """How many children are read at once."""
 
@@ -170,6 +174,10 @@ class HttpStore(Store):
     def fences_records(self) -> bool:
         return True
 
+    @property
+    def takes_messages(self) -> bool:
+        return MessageSend.kind in self._calls.kinds
+
     def fences_records_by(self, id: str, version: int) -> bool:
         return self._held.version(id) == version
 
@@ -277,6 +285,8 @@ class HttpStore(Store):
         self._require_open()
         kind, data = encode_request(request)
         answer = self._calls.call(kind, data, self._timeout_s)
+        if answer.status in _REFUSALS and kind in OWN_KINDS and kind not in answer.kinds:
+            return Response(status=501, error=f"the server at {self.server.url} does not know {kind}: {_UNKNOWN}")
         response = self._decoded(request, answer)
         if answer.doubtful and response.status in (404, 409):
             response = self._reconsider(request, response)
