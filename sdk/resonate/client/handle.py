@@ -8,13 +8,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast, overload
 
 from resonate.encoders import Encoder
 from resonate.payloads import codec
 from resonate.process.promise_waiter import Watcher
 from resonate.validation import Seconds, require, seconds_of
 from resonate_store.model.records import PromiseView
+from resonate_store.model.requests import Request, Response
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -33,6 +34,10 @@ class Awaiter(Protocol):
             ResonateHaltedError: its task is halted.
             ResonateShutdownError: `stop` was called meanwhile.
         """
+        ...
+
+    def ask(self, request: Request) -> Response:
+        """Make a request of the store."""
         ...
 
 
@@ -103,6 +108,28 @@ class Handle(Generic[T]):
         if promise is None:
             raise TimeoutError(f"{self.id} has no outcome after {timeout} seconds")
         return codec.outcome_of(promise, self._annotation, self._encoder)
+
+    @overload
+    def published(self, key: str) -> Any: ...
+    @overload
+    def published(self) -> dict[str, Any]: ...
+    def published(self, key: str | None = None) -> Any:
+        """Return what the execution has published by `ctx.publish`, also while it runs.
+
+        Args:
+            key: the key of the value. Without it, all values are returned, by their keys.
+
+        Returns:
+            The latest value of the key, as plain JSON data, or None if nothing was published under it.
+
+        Raises:
+            ResonateStoreError: the store refuses the request.
+            PayloadError: a value cannot be read.
+        """
+        from resonate.client import messages  # here, because most programs publish nothing
+
+        ask = self._awaiter.ask
+        return messages.all_published(ask, self.id) if key is None else messages.published(ask, self.id, key)
 
     @property
     def future(self) -> Future[T]:

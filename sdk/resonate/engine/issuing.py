@@ -13,12 +13,13 @@ from resonate.engine.actions import Create, ReadPromise
 from resonate.engine.blocking import refuse_above
 from resonate.engine.conventions import Conventions
 from resonate.engine.history import Issued, outcome_of, shows_step
+from resonate.engine.messages import InboxCommands
 from resonate.engine.model import Coroutine, Node, Outcome, Work
-from resonate.engine.nodes import Nodes
 from resonate.errors import NonDeterminismError
 from resonate.idempotency import taken_by
 from resonate.workflow.commands import Command, Composite, LocalCall, PromiseCommand, RemoteCall
 from resonate.workflow.commands import Promise as Awaitable
+from resonate.workflow.messages import InboxCommand
 from resonate.workflow.registry import Registry
 from resonate.workflow.signatures import signature_of
 from resonate_store.model.records import Claim, PromiseView
@@ -26,7 +27,7 @@ from resonate_store.model.requests import PromiseGet
 from resonate_store.model.tags import REFUSED
 
 
-class Issuing(Nodes):
+class Issuing(InboxCommands):
     """The commands of one execution; the base of `Execution`.
 
     Args:
@@ -87,6 +88,8 @@ class Issuing(Nodes):
             coroutine.outer.append(coroutine.generator)
             coroutine.generator = steps
             return None
+        if isinstance(command, InboxCommand):
+            return self._issue_message(coroutine, command)
         raise TypeError(f"{command!r} cannot be issued")
 
     def _replayed(self, coroutine: Coroutine, command: LocalCall[Any], known: PromiseView) -> bool:

@@ -37,7 +37,7 @@ from resonate.worker.worker import Worker
 from resonate_store.interface import StoreError
 from resonate_store.model.clock import LONGEST_WAIT_S
 from resonate_store.model.records import PromiseView, Task
-from resonate_store.model.requests import PromiseGet, TaskRelease
+from resonate_store.model.requests import PromiseGet, Request, Response, TaskRelease
 from resonate_store.model.tags import FUNC
 
 if TYPE_CHECKING:
@@ -261,6 +261,10 @@ class Runtime:
         if self._source is not None:
             self.start()
         return self._waits.settled(id, timeout)
+
+    def ask(self, request: Request) -> Response:
+        """Make a request of the store; see `Awaiter.ask`."""
+        return self._store.apply(request)
 
     # Messages
 

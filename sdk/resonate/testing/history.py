@@ -23,7 +23,7 @@ from resonate.payloads import codec
 from resonate_store.interface import Store, whole
 from resonate_store.model.records import PromiseState, PromiseView, Task
 from resonate_store.model.requests import PromiseGet, TaskGet
-from resonate_store.model.tags import FUNC, ORIGIN, PARENT, TARGET
+from resonate_store.model.tags import FUNC, MESSAGE, ORIGIN, PARENT, PUBLISHED, TAKEN, TARGET
 
 FORMAT = "resonate-history"
 VERSION = 1
@@ -76,8 +76,16 @@ class Recorded(Struct, frozen=True, omit_defaults=True):
 
     @property
     def command(self) -> str:
-        """The command that created it: `run charge`, `rpc charge`, `a sleep`, `a promise`, or `a retry timer`."""
-        return "a retry timer" if "~" in self.id.rpartition(".")[2] else str(Issued.of(self.promise))
+        """The command that created it: `run charge`, `rpc charge`, `a sleep`, `a promise`, or `a retry timer`.
+
+        It is `receive chat` for a message that was received, and `message chat` for one that waits. For an item of the
+        published state it is `published progress`.
+        """
+        if "~" in self.id.rpartition(".")[2]:
+            return "a retry timer"
+        if MESSAGE in self.tags:
+            return f"{'receive' if TAKEN in self.tags else 'message'} {self.tags[MESSAGE]}"
+        return f"published {self.tags[PUBLISHED]}" if PUBLISHED in self.tags else str(Issued.of(self.promise))
 
     @property
     def value(self) -> Any:
@@ -144,8 +152,12 @@ class History(Sequence[Recorded]):
     @property
     def commands(self) -> list[str]:
         """The execution's own commands in order, without those of nested workflows and without retry timers."""
-        below = (record for record in self.children(self.id) if "~" not in record.id)
-        return [record.command for record in below]
+        below: dict[str, str] = {}
+        for record in self.children(self.id):
+            place = record.tags.get(TAKEN, "" if {MESSAGE, PUBLISHED} & record.tags.keys() else record.id)
+            if "~" not in record.id and place.rpartition(".")[0] == self.id:
+                below[place] = record.command
+        return [below[place] for place in sorted(below, key=_place)]
 
     def children(self, id: str) -> list[Recorded]:
         """Return the records directly below `id`, in order."""

@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Literal, NoReturn, cast
 
 from msgspec import Struct
 
-from resonate.engine.actions import Action, Create, Finished, ReadChildren, ReadPromise, RecordOutcome, Run
+from resonate.engine.actions import Action, Ask, Create, Finished, Look, ReadChildren, ReadPromise, RecordOutcome, Run
+from resonate.engine.blocking import Blocked
 from resonate.engine.interpreter import Execution
 from resonate.errors import refusal
 from resonate.payloads import codec
 from resonate.worker.calls import FunctionCalls
+from resonate.worker.inbox import InboxRequests
 from resonate.worker.lease import Lease, Lost
 from resonate.worker.resources import Resources
 from resonate_store.interface import StoreError
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 
+Requested = Create | RecordOutcome | ReadPromise | ReadChildren | Ask | Look
+"""Actions that make requests."""
 Status = Literal["completed", "suspended", "released", "lost", "halted"]
 
 MOST_UNAWAITED = 10
@@ -98,6 +102,7 @@ class TaskRun:
         self._execution = execution
         self._calls = FunctionCalls(resources, lease, execution, deadline)
         self._on_their_way: list[tuple[Create, Future[Response | Sequence[PromiseView]]]] = []
+        self._inbox = InboxRequests(self._store, self._clock, lease, task, execution)
         self._registers = resources.store.registers_singly
         self._registered: dict[str, PromiseView] = {}
         """The promises that have a callback of this task at this version."""
@@ -219,7 +224,7 @@ class TaskRun:
                     now = self._clock.now()  # the function before it may have run long
                 self._calls.start(action.work, now)
 
-    def _before(self, requests: Sequence[Create | RecordOutcome | ReadPromise | ReadChildren]) -> None:
+    def _before(self, requests: Sequence[Requested]) -> None:
         """Check the lease before calls are created: other workers must not run calls of a task that is lost."""
         if self._clock.now() > self._lease.sure_until and any(
             isinstance(action, Create) and TARGET in action.request.tags for action in requests
@@ -238,19 +243,24 @@ class TaskRun:
             self._lease.verify(self._store, self._clock.now(), consistent=True)
         self._execution.kept(action.node, response)
 
-    def _tell(
-        self, action: Create | RecordOutcome | ReadPromise | ReadChildren, answer: Response | Sequence[PromiseView]
-    ) -> None:
+    def _tell(self, action: Requested, answer: Response | Sequence[PromiseView]) -> None:
         if isinstance(action, RecordOutcome):
             self._kept(action, cast("Response", answer), 0)
         elif isinstance(action, Create):
             self._execution.created(action, cast("Response", answer))
         elif isinstance(action, ReadPromise):
             self._execution.fetched(action.node, cast("Response", answer))
+        elif isinstance(action, Ask):
+            self._execution.answered(action, cast("Response", answer))
+        elif isinstance(action, Look):
+            self._inbox.look(cast("Response", answer))
+            self._execution.looked(action)
         else:
             self._execution.loaded(action.work, cast("Sequence[PromiseView]", answer))
 
-    def _request(self, action: Create | RecordOutcome | ReadPromise | ReadChildren) -> Response | Sequence[PromiseView]:
+    def _request(self, action: Requested) -> Response | Sequence[PromiseView]:
+        if isinstance(action, (Ask, Look)):
+            return self._inbox.request(action)
         if isinstance(action, ReadChildren):
             return self._store.children(action.work.node.id)
         return self._answer(action.request)
@@ -275,14 +285,16 @@ class TaskRun:
             if now > self._lease.sure_until:
                 self._lease.check(self._store, self._clock)
             self._clock.sleep(pause_ms)
+            if blocked.receives:
+                self._inbox.look()
             self._calls.refresh(blocked.timers)
             return None
-        if not blocked.ids:
+        if not blocked.ids and not blocked.receives:
             raise RuntimeError(f"task {self._task.id} waits for itself: one of its promises awaits its own completion")
         if self._registers and self._register(blocked.ids):
             return None
         asked_at = self._clock.now()
-        response = self._store.apply(self._suspension(blocked.ids))
+        response = self._store.apply(self._suspension(blocked))
         if response.ok:
             return Report("suspended")
         if response.status != 300:
@@ -293,6 +305,8 @@ class TaskRun:
         if not response.preload:
             self._calls.refresh(blocked.ids)
         self._read_children_of_many()
+        if blocked.receives:
+            self._inbox.look(response)
         return None
 
     def _register(self, awaited: tuple[str, ...]) -> bool:
@@ -325,17 +339,19 @@ class TaskRun:
             for promise in self._store.children(self._task.id):
                 self._execution.settled(promise)
 
-    def _suspension(self, awaited: tuple[str, ...]) -> TaskSuspend | TaskSuspendRegistered:
+    def _suspension(self, blocked: Blocked) -> TaskSuspend | TaskSuspendRegistered:
         """Return the request that suspends the task: one write, if every callback is registered."""
-        id, version = self._task.id, self._task.version
+        id, version, awaited = self._task.id, self._task.version, blocked.ids
+        receives, seen = blocked.receives, self._inbox.seen
         promises = [self._registered[each] for each in awaited if each in self._registered]
         if len(promises) < len(awaited):
-            return TaskSuspend(id, version, awaited)
+            return TaskSuspend(id, version, awaited, receives, seen)
         until = min((promise.timeout_at for promise in promises if ids.is_below(promise.id, id)), default=None)
         sleeps = all(promise.timer for promise in promises)
         nodes = self._execution.nodes
         pending = (each for each in self._registered.keys() - set(awaited) if each in nodes and not nodes[each].settled)
-        return TaskSuspendRegistered(id, version, until, sleeps, tuple(sorted(pending)[:MOST_UNAWAITED]))
+        unawaited = tuple(sorted(pending)[:MOST_UNAWAITED])
+        return TaskSuspendRegistered(id, version, until, sleeps, unawaited, receives, seen)
 
     def _fulfill(self, finished: Finished) -> Report:
         task = self._task

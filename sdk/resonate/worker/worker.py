@@ -171,7 +171,8 @@ class Worker:
     def _run_to_the_end(self, task: Task, lease: Lease, execution: Execution, deadline: int | None) -> Report:
         run = TaskRun(self.resources, lease, task, execution, deadline)
         try:
-            children = self._store.children(task.id) if task.version > 1 else ()
+            execution.takes_messages = self._store.takes_messages
+            children = self._store.children(task.id) if task.version > 1 or task.messages else ()
             execution.start(children, self.resources.time.now(), task.resumed_by)
             report = run.to_the_end()
             if report.status == "completed":

@@ -28,7 +28,7 @@ def _refuse_task(awaited: object) -> None:
         refuse_task(awaited)
 
 
-CommandKind = Literal["run", "rpc", "promise", "sleep"]
+CommandKind = Literal["run", "rpc", "promise", "sleep", "receive", "send", "publish"]
 """Kind of a command. A record stores it if its other tags do not show it."""
 
 
@@ -40,7 +40,7 @@ def sentence(kind: str, name: str, id: str | None = None) -> str:
         name: the function that it calls, if it calls one.
         id: its overridden id, if it has one.
     """
-    words = f"{kind} {name}" if kind in ("run", "rpc") else f"a {kind}"
+    words = f"a {kind}" if kind in ("promise", "sleep") else f"{kind} {name}"
     return words if id is None else f"{words} with the id {id}"
 
 

@@ -22,6 +22,7 @@ from resonate.validation import YEAR_S, Seconds, warn_of_milliseconds
 from resonate.workflow.commands import LFC, LFI, RFC, RFI, Command, Promise, PromiseCommand, Sleep
 from resonate.workflow.deterministic import Random, Time
 from resonate.workflow.logger import ContextLogger
+from resonate.workflow.messages import Messaging
 from resonate.workflow.registry import Registry, plain_function
 from resonate.workflow.signatures import check
 
@@ -62,7 +63,7 @@ class Info(Struct):
     idempotency_key: str | None = None
 
 
-class Context:
+class Context(Messaging):
     """The context of one execution of a function::
 
         def order(ctx: Context, item: str) -> Generator[Yieldable, Any, str]:

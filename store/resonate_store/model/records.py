@@ -122,7 +122,8 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw
 
     `workers` is how many workers poll for a pending task now. Only a server that workers poll knows it, and only the
     response of `promise.get` has it. `resumed_by` lists the awaited promises that have resumed the task. Only the
-    worker that acquires the task gets it. `messages` is how many messages its inbox has accepted.
+    worker that acquires the task gets it. `messages` is how many messages its inbox has accepted. `receives` are the
+    names of the messages that it waits for while it is suspended.
     """
 
     id: str
@@ -138,6 +139,7 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw
     workers: int | None = None
     resumed_by: tuple[str, ...] = ()
     messages: int = 0
+    receives: tuple[str, ...] = ()
 
 
 class Schedule(Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
@@ -310,6 +312,7 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
             halted_at=self.task.halted_at,
             retry_at=self.task.retry_at if self.task.state == "pending" and not self.task.offers else None,
             messages=self.accepted,
+            receives=self.task.receives,
         )
 
 
