@@ -259,7 +259,7 @@ class Caller:
                 random text, so each call sends another message.
 
         Raises:
-            ReceiverNotFoundError: there is no execution with this id, or it has no inbox.
+            ReceiverNotFoundError: the execution does not exist, or has no inbox.
             ReceiverEndedError: the execution has ended.
             InboxFullError: 10,000 messages or 4 MiB wait.
             MessageConflictError: the key was used for another name or value.

@@ -175,7 +175,7 @@ class MessageError(ResonateStoreError):
 
 
 class ReceiverNotFoundError(MessageError):
-    """There is no execution with this id, or it has no inbox. `status` is 404 or 422."""
+    """The execution does not exist, or has no inbox. `status` is 404 or 422."""
 
 
 class ReceiverEndedError(MessageError):

@@ -31,8 +31,8 @@ class Wait(NamedTuple):
 
     Attributes:
         id: the promise.
-        kind: `promise` (to be settled from outside), `message` (to be sent), `timer`, `unserved` (a task offered to a
-            target without a worker), `halted`, or `task` (one that a worker holds or will be offered).
+        kind: `promise` (to be settled from outside), `message` (to be sent), `timer`, `unserved`, `halted` or `task`.
+            `unserved` is a task offered to a target without a worker. `task` is one that a worker holds or will get.
         deadline: the promise's deadline (ms since 1970).
         text: says what has to be done.
     """

@@ -344,7 +344,7 @@ class TaskRun:
         id, version, awaited = self._task.id, self._task.version, blocked.ids
         receives, seen = blocked.receives, self._inbox.seen
         promises = [self._registered[each] for each in awaited if each in self._registered]
-        if len(promises) < len(awaited):
+        if len(promises) < len(awaited) or not self._registers:
             return TaskSuspend(id, version, awaited, receives, seen)
         until = min((promise.timeout_at for promise in promises if ids.is_below(promise.id, id)), default=None)
         sleeps = all(promise.timer for promise in promises)
