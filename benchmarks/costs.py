@@ -38,6 +38,8 @@ SLEEP = "a sleep of 10 minutes"
 LONG_SLEEP = "a sleep of a day"
 PROMISE = "a promise, settled from outside at once"
 LATE_PROMISE = "a promise, settled from outside after two hours"
+MESSAGE = "a message from outside, waited for"
+PUBLISH = "a value that is published (`ctx.publish`)"
 
 resonate = Resonate()
 
@@ -86,6 +88,16 @@ def asking(ctx: Context) -> Generator[Any, Any, None]:
     yield (yield ctx.promise())
 
 
+@resonate.register
+def listening(ctx: Context) -> Generator[Any, Any, None]:
+    yield ctx.receive("m")
+
+
+@resonate.register
+def publishing(ctx: Context) -> Generator[Any, Any, None]:
+    yield ctx.publish("progress", 1)
+
+
 handler = resonate.handler()
 
 
@@ -130,6 +142,8 @@ def measured(delivery: str) -> dict[str, Run]:
                 LONG_SLEEP: meter.run("sleeping", 86_400.0),
                 PROMISE: meter.run("asking", settled_after=0),
                 LATE_PROMISE: meter.run("asking", settled_after=2),
+                MESSAGE: meter.run("listening", message="m"),
+                PUBLISH: meter.run("publishing"),
             }
     return {
         EXECUTION: empty,

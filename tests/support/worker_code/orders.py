@@ -55,4 +55,11 @@ def detaches(ctx: Context) -> Generator[Any, Any, str]:
     return str(child.id)
 
 
+@resonate.register
+def chats(ctx: Context) -> Generator[Any, Any, None]:
+    for count in (1, 2):
+        yield ctx.receive("chat")
+        yield ctx.publish("count", count)
+
+
 handler = resonate.handler()
