@@ -40,7 +40,8 @@ def visit(ctx: Context, questions: list[str], delay: float) -> Generator[Any, An
         yield ctx.send(chat.id, "question", question)
         yield ctx.sleep(delay)
     yield ctx.send(chat.id, "question", "bye")
-    return (yield chat)
+    answers: list[str] = yield chat
+    return answers
 
 
 handler = resonate.handler()
