@@ -11,6 +11,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from resonate_store.machine.draft import Draft, Transition, settled
+from resonate_store.machine.promises import already_delivered
 from resonate_store.machine.tasks import not_held, offered
 from resonate_store.model.ids import message_id, state_id
 from resonate_store.model.limits import MAX_WAITING_BYTES, size_of
@@ -127,7 +128,10 @@ def receive(request: TaskReceive, now: int) -> Transition:
     draft.put(replace(record, inbox=Inbox(inbox.accepted, left, bytes_left)))
     for timer in timers:
         if timer is not None and timer.pending:
-            draft.put(settled(timer, "rejected_canceled", EMPTY, now))
+            ended = settled(timer, "rejected_canceled", EMPTY, now)
+            # Only this task waits for it as a rule, and it is held, so nothing has to be delivered.
+            alone = timer.callbacks.keys() <= {request.id} and not timer.listeners
+            draft.put(already_delivered(ended) if alone else ended)
     return draft.outcome(Response(promise=message.promise()))
 
 

@@ -111,6 +111,28 @@ def impatient_parent(ctx: Context) -> Workflow:
         return type(error).__name__
 
 
+def naps(ctx: Context, id: str) -> Workflow:
+    """Nap in the process of the worker, and send a message after the first nap."""
+    for n in range(6):
+        yield ctx.sleep(0.5)
+        if n == 0:
+            yield ctx.send(id, "m", "sent")
+    return (yield ctx.time.time())
+
+
+def hears(ctx: Context) -> Workflow:
+    yield ctx.receive("m")
+    return (yield ctx.time.time())
+
+
+@program.register
+def awake(ctx: Context) -> Workflow:
+    """One nested workflow waits for a message, while the other one keeps the worker in its process."""
+    naps_until = yield ctx.begin_run(naps, ctx.id)
+    heard_at = yield ctx.begin_run(hears)
+    return (yield naps_until) - (yield heard_at)
+
+
 @program.register
 def sends(ctx: Context, id: str) -> Workflow:
     yield ctx.send(id, "chat", "hello")
@@ -209,6 +231,11 @@ def test_nested_workflows_receive_from_their_execution(stack: MemoryStack, kind:
         stack.advance(minutes=5)
     assert [[text[0] for text in texts] for texts in handle.result()] == [["a", "a"], ["b", "b"]]
     assert stack.history("p").root.value == handle.result()
+
+
+def test_message_is_seen_between_short_waits_of_the_worker(stack: MemoryStack) -> None:
+    assert stack.run(awake) >= 1.5
+    assert stack.invocations.total() == 1
 
 
 def test_nested_workflow_times_out_while_it_receives(stack: MemoryStack) -> None:
