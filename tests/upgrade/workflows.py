@@ -644,4 +644,16 @@ def distracted(ctx: Context) -> Flow:
     return [before, (yield promise), (yield ctx.run(stamp, "after"))]
 
 
+@resonate.register
+def chatting(ctx: Context) -> Flow:
+    """Receive messages, one of them from the workflow itself, publish, and wait for another one with a timeout."""
+    first = yield ctx.receive("chat")
+    yield ctx.publish("count", 1)
+    before = yield ctx.run(stamp, "before")
+    yield ctx.send(ctx.id, "chat", "mine")
+    second = yield ctx.receive("chat")
+    third = yield ctx.receive("chat", timeout=LONG)
+    return [first, before, second, third, (yield ctx.run(stamp, "after"))]
+
+
 handler = resonate.handler()
