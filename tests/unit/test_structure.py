@@ -232,7 +232,6 @@ TESTED_ELSEWHERE = {
     "resonate.client.messages": "sdk/test_messages.py",
     "resonate.engine.messages": "sdk/test_messages.py",
     "resonate.testing.messages": "sdk/test_messages.py",
-    "resonate.worker.inbox": "sdk/test_messages.py",
     "resonate.workflow.messages": "sdk/test_messages.py",
     "resonate.engine.progress": "sdk/engine/test_interpreter.py",
     "resonate.message_sources.source": "sdk/message_sources/test_poller.py",
