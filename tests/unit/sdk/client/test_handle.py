@@ -13,11 +13,15 @@ from resonate import Handle
 from resonate.errors import PayloadError, ResonateShutdownError, ResonateTimedoutError
 from resonate.payloads import codec
 from resonate_store.model.records import EMPTY, PromiseState, PromiseView, Value
+from resonate_store.model.requests import Request, Response
 from tests.support.steps import PATIENCE
 
 
 class Outside:
     """The awaiter of the promise, which is pending until `settle`."""
+
+    def ask(self, request: Request) -> Response:
+        raise AssertionError(f"nothing is asked here: {request}")
 
     def __init__(self) -> None:
         self.asked: list[float | None] = []
