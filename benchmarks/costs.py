@@ -39,6 +39,8 @@ LONG_SLEEP = "a sleep of a day"
 PROMISE = "a promise, settled from outside at once"
 LATE_PROMISE = "a promise, settled from outside after two hours"
 GENERATION = "a further generation (`ctx.continue_as`), without its steps"
+MESSAGE = "a message from outside, waited for"
+PUBLISH = "a value that is published (`ctx.publish`)"
 
 resonate = Resonate()
 
@@ -94,6 +96,16 @@ def continued(ctx: Context, times: int) -> Generator[Any, Any, None]:
         return ctx.continue_as(times - 1)
 
 
+@resonate.register
+def listening(ctx: Context) -> Generator[Any, Any, None]:
+    yield ctx.receive("m")
+
+
+@resonate.register
+def publishing(ctx: Context) -> Generator[Any, Any, None]:
+    yield ctx.publish("progress", 1)
+
+
 handler = resonate.handler()
 
 
@@ -139,6 +151,8 @@ def measured(delivery: str) -> dict[str, Run]:
                 LONG_SLEEP: meter.run("sleeping", 86_400.0),
                 PROMISE: meter.run("asking", settled_after=0),
                 LATE_PROMISE: meter.run("asking", settled_after=2),
+                MESSAGE: meter.run("listening", message="m"),
+                PUBLISH: meter.run("publishing"),
             }
     # Both sleep in each generation, so that each deletion is delivered by itself.
     generation = third.usage.less(second.usage).less(added[SHORT_SLEEP].usage.less(empty.usage))

@@ -153,13 +153,14 @@ class Meter:
         with exchange.installed(send):
             yield
 
-    def run(self, function: str, *arguments: Any, settled_after: float | None = None) -> Run:
+    def run(self, function: str, *arguments: Any, settled_after: float | None = None, message: str = "") -> Run:
         """Run one execution, from its creation until it is deleted after its retention.
 
         Args:
             function: the name of a workflow of the worker.
             arguments: its arguments.
             settled_after: how many hours after its start its first promise is settled from outside. None leaves it.
+            message: the name of a message that is sent to it after its start, from outside.
         """
         stack = self._stack
         stack.clear()
@@ -179,6 +180,9 @@ class Meter:
             stack.advance(hours=settled_after)
             with self._counting_outside():
                 stack.store.apply(PromiseSettle(f"{id}.1", "resolved"))
+        if message:
+            with self._counting_outside():
+                stack.client().send(id, message, "hello")
         stack.run_until_complete(id)
         stack.expires = True
         stack.advance(days=RETENTION_DAYS + 1)

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from resonate_store.model.clock import Clock, ambient
+from resonate_store.model.message_requests import TaskPublish, TaskReceive
 from resonate_store.model.records import lineage_elsewhere
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -181,6 +182,10 @@ def _ids_of(request: ProtocolRequest | None) -> Sequence[str] | None:
             return (request.id, *(_creation(action) if isinstance(action, PromiseCreate) else (action.id,)))
         case TaskRecordStep():
             return (request.id, *_creation(request.record))
+        case TaskReceive():
+            return (request.id, request.message, request.place)
+        case TaskPublish():
+            return (request.id, request.place, *lineage_elsewhere(request.place, request.tags))
         case TaskSuspend():
             return (request.id, *request.awaited)
         case TaskHeartbeat():

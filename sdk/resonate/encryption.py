@@ -25,7 +25,8 @@ from msgspec.structs import replace
 
 from resonate.errors import DecryptionError
 from resonate_store.interface import MinimalStore, Store, StoreWrapper, completed
-from resonate_store.model.ids import random_bytes
+from resonate_store.model.ids import message_id, random_bytes, state_id
+from resonate_store.model.message_requests import MessageSend, TaskPublish
 from resonate_store.model.records import PromiseView, Schedule, Value
 from resonate_store.model.requests import (
     FulfillAndTakeOver,
@@ -206,6 +207,12 @@ class EncryptedStore(StoreWrapper):
                 return self._sealed_settlement(request)
             case PromiseRecord():
                 return self._sealed_record(request)
+            case MessageSend():
+                place = message_id(request.id, request.key)
+                return replace(request, value=self._hide(request.value, "param", place))
+            case TaskPublish():
+                place = state_id(request.id, request.key)
+                return replace(request, value=self._hide(request.value, "param", place))
             case TaskRecordStep():
                 return replace(request, record=self._sealed_record(request.record))
             case TaskCreate():

@@ -191,6 +191,11 @@ class Store(MinimalStore, Protocol):
         """Whether the store takes a `TaskContinueAs`. The default is True: only another server may not know it."""
         return True
 
+    @property
+    def takes_messages(self) -> bool:
+        """Whether the store takes a `MessageSend`, `TaskReceive` and `TaskPublish`. The default is False."""
+        return False
+
     def fences_records_by(self, id: str, version: int) -> bool:  # noqa: ARG002
         """Return whether this version of a task fences the records of its steps.
 
@@ -245,6 +250,10 @@ class StoreWrapper(Store):
     @property
     def has_generations(self) -> bool:
         return self._store.has_generations
+
+    @property
+    def takes_messages(self) -> bool:
+        return self._store.takes_messages
 
     def fences_records_by(self, id: str, version: int) -> bool:
         return self._store.fences_records_by(id, version)
@@ -305,6 +314,10 @@ class PlainStore(StoreWrapper):
     @property
     def has_generations(self) -> bool:
         return getattr(self.underlying, "has_generations", True)
+
+    @property
+    def takes_messages(self) -> bool:
+        return getattr(self.underlying, "takes_messages", False)
 
     def fences_records_by(self, id: str, version: int) -> bool:
         return self.underlying.fences_records_by(id, version)

@@ -186,3 +186,22 @@ def test_idle_sweep_costs_two_queries_for_each_shard(stack: OfflineStack) -> Non
     stack.sweep()
 
     assert costs(stack) == {"TickFunction": Counter(Query=2 * stack.store.shards)}
+
+
+def test_message_costs_one_transaction_to_send_and_one_to_take(stack: OfflineStack, begin: Begin) -> None:
+    """Docs/costs.md has these requests."""
+    begin("c", "chat")
+    stack.pump()
+    stack.processes.forget_all()
+    stack.reset_counts()
+    stack.send("c", "chat", "hello")
+    # Acquire, replay, take with the timer of the timeout, a step, publish, begin the next timer, suspend.
+    # The dispatcher deletes the EventBridge schedule of the timer, and writes nothing.
+    assert costs(stack) == {
+        "WorkerFunction": Counter(GetItem=1 + 2, PutItem=1 + 1 + 2 + 1 + 1, Query=1, TransactWriteItems=1)
+    }
+    begin("t", "talk", "c")
+    stack.reset_counts()
+    stack.pump()
+    requests = costs(stack)["WorkerFunction"]
+    assert (requests["TransactWriteItems"], requests["BatchGetItem"]) == (2, 0)

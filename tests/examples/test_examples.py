@@ -64,6 +64,12 @@ CASES = {
         says=["running foo", "running bar", "running baz"],
         workers=1,
     ),
+    "chat": Case(
+        *("chat", "visit-1", "visit", {"questions": ["Is it open?", "Until late?"], "delay": PAUSE}),
+        result=["Is it open? Of course.", "Until late? Of course."],
+        says=["answering: Is it open?", "answering: Until late?"],
+        workers=3,
+    ),
     "saga": Case(
         *("saga", "trip-lisbon", "book_trip", {"trip": "lisbon", "secs_between": PAUSE}),
         result={

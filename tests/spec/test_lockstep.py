@@ -21,6 +21,7 @@ from resonate_store.local.memory import MemoryStore
 from resonate_store.local.sqlite import SqliteStore
 from resonate_store.model.execution_requests import PromiseCancel
 from resonate_store.model.generation_requests import TaskContinueAs
+from resonate_store.model.message_requests import StatePut, TaskPublish
 from resonate_store.model.records import CatchUp, Overlap, SettledState, TaskState
 from resonate_store.model.requests import (
     PromiseDelivered,
@@ -67,6 +68,9 @@ from tests.support.build import (
     get,
     heartbeat,
     listen,
+    message,
+    publish,
+    receive,
     recorded,
     schedule,
     settle,
@@ -83,6 +87,8 @@ TASKS = "w", "w.1", "v#/ \U0001f600"
 """Ids of tasks, mostly: few enough that they meet."""
 STEPS = "w.2", "w.1.1", "w.1.2", "w.", "t", "w.2+0", "w.2+1", "w.2+1.1", "w.3+1"
 IDS = st.sampled_from([*TASKS, *STEPS])
+NAMES = st.sampled_from(["m", "n"])
+KEYS = st.sampled_from(["k1", "k2", "k3"])
 TASK_IDS = st.sampled_from(TASKS)
 LATER = st.sampled_from([-SECOND, SECOND, 5 * SECOND, MINUTE, 10 * MINUTE, HOUR])
 SEEN = st.sampled_from([None, False, True])
@@ -169,6 +175,11 @@ class Lockstep(RuleBasedStateMachine):
             self.suspend_registered,
             self.fence,
             self.record_step,
+            self.send,
+            self.send,
+            self.receive,
+            self.publish,
+            self.put_state,
             self.heartbeat,
             self.extend,
             self.verify,
@@ -188,10 +199,10 @@ class Lockstep(RuleBasedStateMachine):
         ]
         fitting: dict[TaskState, list[Callable[[st.DataObject], Request]]] = {
             "pending": [self.acquire] * 8,
-            "acquired": [self.suspend] * 6
+            "acquired": [self.suspend, self.send, self.receive] * 4
             + [self.record_step, self.fence, self.register, self.suspend_registered, self.release] * 2
             + [self.continue_as] * 2,
-            "suspended": [self.settle] * 3 + [self.resume, self.cancel],
+            "suspended": [self.settle, self.send] * 3 + [self.resume, self.cancel],
             "halted": [self.resume_halted] * 3,
             "fulfilled": [],
         }
@@ -250,7 +261,8 @@ class Lockstep(RuleBasedStateMachine):
 
     def suspend(self, data: st.DataObject) -> Request:
         id = self.a_task(data, "acquired")
-        return TaskSuspend(id, self.version(data, id), self.some_awaited(data, id), data.draw(SEEN))
+        receives, seen = data.draw(st.sampled_from([(), (), ("m",), ("m", "n")])), data.draw(st.integers(0, 2))
+        return TaskSuspend(id, self.version(data, id), self.some_awaited(data, id), data.draw(SEEN), receives, seen)
 
     def register(self, data: st.DataObject) -> Request:
         id = self.a_task(data, "acquired")
@@ -261,7 +273,9 @@ class Lockstep(RuleBasedStateMachine):
 
     def suspend_registered(self, data: st.DataObject) -> Request:
         id = self.a_task(data, "acquired")
-        return TaskSuspendRegistered(id, self.version(data, id), cancel_seen=data.draw(SEEN))
+        receives, seen = data.draw(st.sampled_from([(), ("m",)])), data.draw(st.integers(0, 2))
+        news = {"cancel_seen": data.draw(SEEN), "receives": receives, "seen": seen}
+        return TaskSuspendRegistered(id, self.version(data, id), **news)
 
     def fence(self, data: st.DataObject) -> Request:
         id = self.a_task(data, "acquired")
@@ -274,6 +288,25 @@ class Lockstep(RuleBasedStateMachine):
         at, began = self.now + data.draw(LATER), self.now + data.draw(st.integers(-MINUTE, SECOND))
         record = recorded(self.a_promise(data, id), data.draw(STATES), at=at, began=began)
         return TaskRecordStep(id, self.version(data, id), record)
+
+    def send(self, data: st.DataObject) -> Request:
+        id = self.a_task(data, "pending", "acquired", "suspended", "halted")
+        return message(id, data.draw(NAMES), data.draw(KEYS))
+
+    def receive(self, data: st.DataObject) -> Request:
+        id = self.a_task(data, "acquired")
+        key, name, place = data.draw(KEYS), data.draw(NAMES), f"{id}.{data.draw(st.integers(1, 2))}"
+        return replace(
+            receive(id, key, name, place=place), version=self.version(data, id), timed=data.draw(st.booleans())
+        )
+
+    def publish(self, data: st.DataObject) -> TaskPublish:
+        id = self.a_task(data, "acquired")
+        place, at = f"{id}.{data.draw(st.integers(1, 2))}", self.now + data.draw(LATER)
+        return replace(publish(id, place=place), version=self.version(data, id), timeout_at=max(0, at))
+
+    def put_state(self, data: st.DataObject) -> Request:
+        return StatePut(self.publish(data))
 
     def heartbeat(self, data: st.DataObject) -> Request:
         ids = [self.a_task(data, "acquired") for _ in range(data.draw(st.integers(0, 2)))]

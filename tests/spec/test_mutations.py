@@ -23,7 +23,7 @@ Change = Callable[[dict[str, Any]], bool]
 
 SILENT = {"debug.start", "debug.stop", "debug.reset", "debug.tick"}
 """Their answers say nothing."""
-OTHERS = {200: 201, 300: 200, 400: 422, 403: 401, 404: 410, 409: 404, 422: 400}
+OTHERS = {200: 201, 300: 200, 400: 422, 403: 401, 404: 410, 409: 404, 410: 409, 422: 400, 429: 503}
 
 
 def another_status(envelope: dict[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from types import FunctionType
 from typing import Any, get_args
 
 from resonate_store import machine
+from resonate_store.model.message_requests import StatePut, TaskPublish
 from resonate_store.model.requests import (
     InternalRequest,
     PromiseRecord,
@@ -29,6 +30,7 @@ from resonate_store.protocol.wire import DATA
 OPERATIONS: dict[type[Any], tuple[type, ...]] = {
     TaskHeartbeat: (),
     TaskRecordStep: (TaskVerify, PromiseRecord),
+    TaskPublish: (TaskVerify, StatePut, PromiseRecord),
     TaskSuspend: (TaskSuspend, TaskRegister, TaskSuspendRegistered),
 }
 """The requests that consist of others (`machine.perform`); a heartbeat keeps the answers of its own to itself."""

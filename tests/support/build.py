@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from resonate_store.model.ids import message_id
+from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
 from resonate_store.model.records import STANDING, SettledState, Value
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -103,6 +105,19 @@ def fulfill(id: str, version: int = 1, state: SettledState = "resolved", data: s
 
 def suspend(id: str, *awaited: str, version: int = 1, cancel_seen: bool | None = None) -> TaskSuspend:
     return TaskSuspend(id, version, awaited, cancel_seen)
+
+
+def message(id: str, name: str = "m", key: str = "k", data: str = "hello") -> MessageSend:
+    return MessageSend(id, name, key, value(data))
+
+
+def receive(id: str, key: str = "k", name: str = "m", *, place: str = "", version: int = 1) -> TaskReceive:
+    """Take the message with the idempotency key `key` for a command, `{id}.1` by default."""
+    return TaskReceive(id, version, message_id(id, key), name, place or f"{id}.1")
+
+
+def publish(id: str, key: str = "progress", data: str = "half", *, place: str = "", version: int = 1) -> TaskPublish:
+    return TaskPublish(id, version, place or f"{id}.1", key, T0 + DAY, value(data), LOCAL)
 
 
 def fence(id: str, action: PromiseCreate | PromiseSettle, version: int = 1) -> TaskFence:

@@ -39,6 +39,9 @@ STATUSES = {
     "schedule.resume": {200, 400, 404},
     "schedule.trigger": {200, 400, 404, 409},
     # docs/protocol.md 1.8
+    "message.send": {200, 400, 404, 409, 410, 422, 429},
+    "task.receive": {200, 400, 404, 409, 422},
+    "task.publish": {200, 400, 404, 409, 422},
     "debug.start": {200, 403},
     "debug.stop": {200, 403},
     "debug.reset": {200, 403},

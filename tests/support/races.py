@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from resonate_infra.conformance.runner import START, Send
+from resonate_store.model.ids import message_id
 from tests.support.linearizability import Operation, answer_in, envelope
 
 CLIENTS = 36
@@ -202,6 +203,29 @@ def cancellations(id: str) -> Scenario:
     ]
 
 
+def messages(id: str) -> Scenario:
+    """Senders share keys, while the receiver takes, suspends and ends."""
+
+    def send(key: str) -> Ask:
+        return "message.send", {"id": id, "name": "m", "key": key, "value": {"data": key}}
+
+    def receive(key: str, place: int) -> Ask:
+        data = {"id": id, "version": 1, "message": message_id(id, key), "name": "m", "place": f"{id}.{place}"}
+        return "task.receive", data
+
+    suspension = {"id": id, "version": 1, "actions": [], "receives": ["m"], "seen": 2}
+    return [_hold(id), send("one")], [
+        send("two"),
+        send("two"),
+        receive("one", 1),
+        receive("one", 2),
+        receive("two", 2),
+        ("task.suspend", suspension),
+        _fulfill(id, 1, "done"),
+        send("three"),
+    ]
+
+
 SCENARIOS: Sequence[Callable[[str], Scenario]] = (
     creations,
     settlements,
@@ -213,6 +237,7 @@ SCENARIOS: Sequence[Callable[[str], Scenario]] = (
     generations,
     halts,
     cancellations,
+    messages,
 )
 
 

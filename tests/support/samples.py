@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from resonate_store.model.execution_requests import PromiseCancel
 from resonate_store.model.generation_requests import TaskContinueAs
+from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
 from resonate_store.model.records import PromiseView, Schedule, Task, Value
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -107,7 +108,13 @@ REQUESTS: list[ProtocolRequest] = [
     TaskSuspend("a", 1, ("b",), cancel_seen=True),
     TaskFence("a", 1, CREATE),
     TaskFence("a", 1, SETTLE),
+    TaskSuspend("a", 1, ("b",), receives=("chat",), seen=3),
+    TaskSuspend("a", 1, (), receives=("chat", "stop")),
     TaskRecordStep("a", 1, RECORD),
+    MessageSend("a", "chat", "k", Value(data="dg==")),
+    TaskReceive("a", 1, "a.message-1", "chat", "a.1"),
+    TaskReceive("a", 1, "a.message-1", "chat", "a.1", timed=True),
+    TaskPublish("a", 1, "a.1", "progress", 1000, Value(data="dg=="), {"resonate:scope": "local"}),
     TaskHeartbeat("p", (TaskReference("a", 1), TaskReference("b", 2))),
     TaskHeartbeat("p", ()),
     TaskHalt("a"),
@@ -163,6 +170,14 @@ RESPONSES: list[tuple[ProtocolRequest, Response, dict[str, Any]]] = [
         Response(status=300, task=CANCELLED),
         {"preload": [], "task": {**SHOWN_TASK, "cancel": "too late"}},
     ),
+    (
+        TaskSuspend("a", 1, ("b",), receives=("chat",)),
+        Response(status=300, task=TASK, preload=(SETTLED,)),
+        {"preload": [SHOWN_SETTLED], "task": SHOWN_TASK},
+    ),
+    (MessageSend("a", "chat", "k"), Response(promise=PROMISE), {"promise": SHOWN_PROMISE}),
+    (TaskReceive("a", 1, "a.m", "chat", "a.1"), Response(promise=SETTLED), {"promise": SHOWN_SETTLED}),
+    (TaskPublish("a", 1, "a.1", "progress", 9), Response(promise=SETTLED), {"promise": SHOWN_SETTLED}),
     (
         TaskFence("a", 1, CREATE),
         Response(promise=PROMISE, preload=(SETTLED,)),

@@ -1259,3 +1259,33 @@ execution("interrupted", "interrupted", then=cancel_and_work, result=["stop", "e
 
 execution("limited", "limited", result=[True, "marked then", True, "after now"])
 execution("endless", "endless", result="round 3 now")
+
+
+def said(*texts: str) -> Act:
+    """Send messages to the execution `chatting`."""
+
+    def act(stack: Substrate) -> None:
+        for text in texts:
+            stack.send("chatting", "chat", text, idempotency_key=text)
+
+    return act
+
+
+def unread(stack: Substrate) -> None:
+    stack.send("chatting", "unread", "nothing", idempotency_key="unread")
+
+
+def conclude_chatting(stack: Substrate) -> Any:
+    """Repeat a message, which is not accepted again, and send the last one."""
+    before = stack.published("chatting")
+    said("hello", "last")(stack)
+    return [before, ended("chatting")(stack)]
+
+
+execution(
+    "chatting",
+    "chatting",
+    then=in_turn(said("hello"), unread),
+    conclude=conclude_chatting,
+    result=[{"count": 1}, ["hello", "before then", "mine", "last", "after now"]],
+)

@@ -114,6 +114,7 @@ TASKS["0.1.0"] = {
     "schedule-running": {"schedule-running.1750003200000": SUSPENDED},
 }
 TASKS["2026-11-30"] = {
+    "chatting": {"chatting": SUSPENDED},
     **{name: TASKS["0.1.0"][name] for name in ("ids", "halted", "halted-by-request", "registered")},
     "refused": {"refused": SUSPENDED, "refused.2": DONE},
     "timed": {"timed": SUSPENDED},
@@ -335,3 +336,20 @@ def test_fixtures_have_each_tag_that_is_stored(substrate: str) -> None:
     found = {tag for each in entries if isinstance(each, Record) for tag in each.tags if tag.startswith("resonate:")}
     known = {value for name, value in vars(tags).items() if name.isupper() and isinstance(value, str)}
     assert found == known | {"resonate:root"}, "the official SDKs write the root"
+
+
+@both
+def test_fixture_of_messages_waits_with_an_inbox(substrate: str) -> None:
+    fixture = next(
+        each for each in FIXTURES["2026-11-30"] if each.scenario == "chatting" and each.substrate == substrate
+    )
+    records = [each for each in entries_of(fixture) if isinstance(each, Record)]
+    root = next(each for each in records if each.id == "chatting")
+    assert root.task is not None
+    assert (root.task.state, root.task.receives) == ("suspended", ("chat",))
+    assert root.inbox is not None
+    assert (root.inbox.accepted, root.inbox.waiting) == (3, 1)
+    assert sorted(each.tags["resonate:taken-by"] for each in records if "resonate:taken-by" in each.tags) == [
+        "chatting.1",
+        "chatting.5",
+    ]

@@ -24,6 +24,7 @@ STOPPED_AT = {
     "0.1.0/retry-workflow.begun": ("retry-workflow.1~2", "retry-workflow.2~2"),
     "0.1.0/retry.begun": ("retry.2~3",),
     "0.1.0/sleep.begun": ("sleep.2",),
+    "2026-11-30/chatting.begun": ("chatting.6",),
     "2026-11-30/ids.begun": ("own/sleep",),
     "2026-11-30/interrupted.begun": ("interrupted.1.3",),
     "2026-11-30/refused.begun": ("refused.5",),

@@ -688,6 +688,18 @@ def limited(ctx: Context) -> Flow:
     return [patched, marked, (yield ctx.patched("first")), (yield ctx.run(stamp, "after").options(at_most_once=True))]
 
 
+@resonate.register
+def chatting(ctx: Context) -> Flow:
+    """Receive messages, one of them from the workflow itself, publish, and wait for another one with a timeout."""
+    first = yield ctx.receive("chat")
+    yield ctx.publish("count", 1)
+    before = yield ctx.run(stamp, "before")
+    yield ctx.send(ctx.id, "chat", "mine")
+    second = yield ctx.receive("chat")
+    third = yield ctx.receive("chat", timeout=LONG)
+    return [first, before, second, third, (yield ctx.run(stamp, "after"))]
+
+
 handler = resonate.handler()
 
 

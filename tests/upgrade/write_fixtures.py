@@ -28,6 +28,7 @@ T0 = 1_750_000_000_000
 
 UNDER_WAY = (
     "begun",
+    "chatting",
     "detached",
     "errors",
     "ids",

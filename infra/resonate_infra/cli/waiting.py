@@ -49,11 +49,13 @@ def read(session: Session, id: str) -> tuple[PromiseView, Task | None]:
 
 
 def of_task(promise: PromiseView, task: Task | None, *, short: bool = False) -> str:
-    """Return what a pending task waits for, or an empty text.
+    """Return what a pending task waits for, or which messages a suspended task waits for, or an empty text.
 
     With `short`, a long error is cut. The next functions have the same argument.
     """
 
+    if task is not None and task.receives:
+        return f"waiting for a message: {', '.join(task.receives)}"
     if task is None or task.state != "pending":
         return ""
     error = shortened(task.error or "") if short else task.error

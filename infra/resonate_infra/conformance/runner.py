@@ -37,8 +37,8 @@ MAX_PAGES: Final = 1_000
 """Maximum number of pages of a search. A search with more pages fails."""
 
 _IDS = frozenset(
-    {"id", "awaited", "awaiter", "promiseId", "lastPromise"}
-    | {f"resonate:{name}" for name in ("origin", "branch", "parent", "prefix", "schedule")}
+    {"id", "awaited", "awaiter", "promiseId", "lastPromise", "message", "place"}
+    | {f"resonate:{name}" for name in ("origin", "branch", "parent", "prefix", "schedule", "taken-by", "published-by")}
 )
 _PLACEHOLDER = re.compile(r"<(?:(?P<n>n)|at (?P<at>-?\d+)|id (?P<id>[^<>]*))>")
 

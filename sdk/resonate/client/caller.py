@@ -21,6 +21,7 @@ from resonate.process.runtime import Runtime
 from resonate.validation import require, within_time
 from resonate.worker.worker import Call, Worker
 from resonate.workflow.callables import instead
+from resonate.workflow.deterministic import source_of_chance
 from resonate.workflow.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Options, ScheduleOptions, by_name
 from resonate.workflow.registry import Registry
 from resonate.workflow.signatures import UNKNOWN, Signature, check, signature_of
@@ -245,6 +246,36 @@ class Caller:
         creation = self._creation(id, name, version, args, kwargs, self._target_of(name, version))
         self._attach(id, name, _accepted(self._store.apply(creation)))
         return self._handle(id, func, asked=asked)
+
+    def send(self, id: str, name: str, value: Any = None, *, idempotency_key: str | None = None) -> None:
+        """Send a message to a running execution, which takes it by `ctx.receive(name)`.
+
+            resonate.send("order-7", "note", "leave it at the door")
+
+        The message is accepted when this returns. It waits if the execution does not wait for it yet.
+
+        Args:
+            id: the id of the execution.
+            name: the name that it is received by, 1 to 200 bytes.
+            value: a value with a JSON form.
+            idempotency_key: a second message to the execution with this key is not accepted again. By default it is a
+                random text, so each call sends another message.
+
+        Raises:
+            ReceiverNotFoundError: the execution does not exist, or has no inbox.
+            ReceiverEndedError: the execution has ended.
+            InboxFullError: 10,000 messages or 4 MiB wait.
+            MessageConflictError: the key was used for another name or value.
+            MessagesNotSupportedError: the store or server has no messages.
+            PayloadError: the value has no JSON form, or is too large.
+            TypeError, ValueError: another argument has the wrong type or value.
+        """
+        from resonate.client.messages import send  # here, because most programs send no messages
+
+        key = idempotency_key
+        if key is None:
+            key = f"{source_of_chance(self._dependencies).getrandbits(128):032x}"
+        send(self._store, id, name, value, key, compared=idempotency_key is not None)
 
     @overload
     def get(self, id: str, *, result_type: type[T]) -> Handle[T]: ...

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast, overload
 
 from resonate.client.cancellation import Canceling, answer_in, request_of
 from resonate.encoders import Encoder
@@ -113,6 +113,28 @@ class Handle(Generic[T]):
     def cancel(self, reason: str = "", *, force: bool = False) -> Canceling:
         """Cancel the execution; see `Resonate.cancel`."""
         return answer_in(self._awaiter.ask(request_of(self.id, reason, force)))
+
+    @overload
+    def published(self, key: str) -> Any: ...
+    @overload
+    def published(self) -> dict[str, Any]: ...
+    def published(self, key: str | None = None) -> Any:
+        """Return what the execution has published by `ctx.publish`, also while it runs.
+
+        Args:
+            key: the key of the value. Without it, all values are returned, by their keys.
+
+        Returns:
+            The latest value of the key, as plain JSON data, or None if nothing was published under it.
+
+        Raises:
+            ResonateStoreError: the store refuses the request.
+            PayloadError: a value cannot be read.
+        """
+        from resonate.client import messages  # here, because most programs publish nothing
+
+        ask = self._awaiter.ask
+        return messages.all_published(ask, self.id) if key is None else messages.published(ask, self.id, key)
 
     @property
     def future(self) -> Future[T]:

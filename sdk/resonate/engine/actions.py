@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from resonate.engine.model import Coroutine, Node, Work
 from resonate_store.model.execution_requests import PromiseCancel
+from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
 from resonate_store.model.records import SettledState, Value
 from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseRecord, PromiseSettle
 
@@ -57,7 +58,27 @@ class CancelCall(Struct, frozen=True):
     waiting: Node | None = None
 
 
-Action = CancelCall | Create | ReadChildren | Run | RecordOutcome | ReadPromise
+class Ask(Struct, frozen=True):
+    """Make the request of a command about messages or published state. The worker adds the version of the task.
+
+    `tags` are those of the record of a message that was sent. `own_key` is whether the idempotency key of a message is
+    derived from the command.
+    """
+
+    node: Node
+    request: MessageSend | TaskReceive | TaskPublish
+    tags: dict[str, str] = {}
+    own_key: bool = False
+
+
+class Look(Struct, frozen=True):
+    """Look for new messages, and then begin the timer of a command that has found none."""
+
+    node: Node
+    timer: PromiseCreate
+
+
+Action = CancelCall | Create | ReadChildren | Run | RecordOutcome | ReadPromise | Ask | Look
 
 
 class Continued(Struct, frozen=True):

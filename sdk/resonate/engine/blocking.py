@@ -22,11 +22,13 @@ class Blocked(Struct, frozen=True):
         ids: the promises that other programs or timers settle.
         until: the end (ms) of a wait that is too short for a suspension; None if there is none.
         timers: the promises whose timers end at `until`.
+        receives: the names of the messages that it waits for.
     """
 
     ids: tuple[str, ...]
     until: int | None = None
     timers: tuple[str, ...] = ()
+    receives: tuple[str, ...] = ()
 
 
 def blocked_on(
@@ -48,12 +50,16 @@ def blocked_on(
         worth_suspending_ms: the longest sleep for which the worker waits without suspending.
     """
     nodes: dict[str, Node] = {}
+    receives: dict[str, None] = {}
     for coroutine, awaited in waiting.items():
         own = coroutine.work.node
         for node in (awaited,) if awaited.gathering is None else awaited.gathering.unsettled():
-            if not node.external:
+            if node.kind == "receive":
+                receives[node.name] = None
+            elif not node.external:
                 continue
-            nodes[node.id] = node
+            if node.external:
+                nodes[node.id] = node
             if own.timeout_at < node.timeout_at and own.durable and own is not root:
                 # The workflow may time out before the promise settles; then its caller continues.
                 nodes[own.id] = own
@@ -62,7 +68,7 @@ def blocked_on(
     horizon = now + (WORTH_SUSPENDING_MS if pausing else worth_suspending_ms)
     near = {id: node.timeout_at for id, node in nodes.items() if node.timer and node.timeout_at <= horizon}
     until = min([*near.values(), *(work.retry_at for work in pausing)], default=None)
-    return Blocked(tuple(nodes), until, tuple(id for id, at in near.items() if at == until))
+    return Blocked(tuple(nodes), until, tuple(id for id, at in near.items() if at == until), tuple(receives))
 
 
 def refuse_above(node: Node, work: Work, root: Work, nodes: Mapping[str, Node]) -> None:

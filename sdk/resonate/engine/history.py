@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from resonate.encoders import Encoder
 from resonate.engine.model import Node, Outcome
@@ -18,7 +18,7 @@ from resonate.payloads import codec
 from resonate.workflow.commands import Command, sentence
 from resonate.workflow.context import Context
 from resonate_store.model.records import PromiseView
-from resonate_store.model.tags import FUNC, KIND, LINK, NAME, ORIGIN, PARENT, SCOPE, TARGET, TIMER
+from resonate_store.model.tags import FUNC, KIND, LINK, MESSAGE, NAME, ORIGIN, PARENT, SCOPE, TAKEN, TARGET, TIMER
 
 NOTHING = "nothing"
 """The command that is shown for the history, or for today's code, if that has no command at an id."""
@@ -49,10 +49,10 @@ class Issued(Struct, frozen=True):
             if KIND in tags:
                 return cls(tags[KIND], tags.get(NAME, ""), tags[LINK])
             return _of_sentence(tags.get(FUNC, ""), tags[LINK])
-        if tags.get(TIMER) == "true":
-            return cls("sleep")
         if KIND in tags:
             return cls(tags[KIND], tags.get(NAME) or tags.get(FUNC, ""))
+        if tags.get(TIMER) == "true":
+            return cls("sleep")
         if TARGET in tags:
             return cls("rpc", tags.get(FUNC, ""))
         return cls("run", tags.get(FUNC, "")) if tags.get(SCOPE) == "local" else cls("promise")
@@ -85,12 +85,16 @@ class KnownRecords:
         root: the context of the function of the task.
 
     Attributes:
-        by_id: every record that is known.
+        by_id: every record that is known. A message that was taken is known by the id of its command.
+        messages: the messages that wait, by their ids.
+        receipts: the messages that were taken, by the ids of their commands.
     """
 
     def __init__(self, root: Context) -> None:
         self._root = root
         self.by_id: dict[str, PromiseView] = {}
+        self.messages: dict[str, PromiseView] = {}
+        self.receipts: dict[str, PromiseView] = {}
         self._timers: dict[str, PromiseView] = {}
         self._lengths: dict[str, int] = {}
 
@@ -104,16 +108,40 @@ class KnownRecords:
                 number = _number(id, child.tags, begin)
                 if number > length:
                     length = number
+                elif not number and MESSAGE in child.tags:
+                    self._remember_message(child)
+                    continue
             elif not ("~" in id or may_belong(child, parent)):
                 continue
             records[id] = child
             if "~" in id:
                 self._remember_timer(id, child)
+        if self.receipts:  # a receipt counts more than the timer of the same command
+            records.update({place: as_record(place, message) for place, message in self.receipts.items()})
+            length = max(length, self._lengths.get(parent, 0))
         stem = self._root.stem if parent == self._root.id else f"{parent}."
         while _may_be_detached(records.get(f"{stem}{length + 1}"), parent):
             length += 1
-        if length:
+        if length > self._lengths.get(parent, 0):
             self._lengths[parent] = length
+
+    def remember_messages(self, children: Sequence[PromiseView]) -> None:
+        """Update which messages wait, from the present children of the execution."""
+        for child in children:
+            if MESSAGE in child.tags:
+                self._remember_message(child)
+
+    def _remember_message(self, message: PromiseView) -> None:
+        place = message.tags.get(TAKEN)
+        if place is None and message.pending:
+            self.messages[message.id] = message
+            return
+        self.messages.pop(message.id, None)
+        if place is not None:
+            self.receipts[place] = message
+            above, _, number = place.rpartition(".")
+            if number.isdecimal():
+                self._lengths[above] = max(self._lengths.get(above, 0), int(number))
 
     def _remember_timer(self, id: str, timer: PromiseView) -> None:
         stem, _, attempt = id.rpartition("~")
@@ -138,6 +166,14 @@ class KnownRecords:
             return None
         later = {number: record for record in self.by_id.values() if (number := number_of(record, id)) > count}
         return later[min(later)] if later else None
+
+
+def as_record(place: str, message: PromiseView) -> PromiseView:
+    """Return a taken message as the record of its command."""
+    name = message.tags[MESSAGE]
+    tags = {each: text for each, text in message.tags.items() if each != MESSAGE}
+    tags |= {PARENT: place.rpartition(".")[0], KIND: "receive", NAME: name}
+    return structs.replace(message, id=place, tags=tags)
 
 
 def number_of(promise: PromiseView, parent: str) -> int:

@@ -93,7 +93,8 @@ class Execution(Cancelling):
         self._remember(self.root.node.id, children)
         if canceled is not None:
             self.note_cancellation(canceled)
-        self._start_root(begun=bool(children or resumed_by))
+        # A message that waits may be older than the execution.
+        self._start_root(begun=bool(resumed_by) or len(children) > len(self.records.messages))
 
     def advance(self, now: int) -> list[Action]:
         """Run every workflow as far as it can go, and return the actions that it needs to go further.

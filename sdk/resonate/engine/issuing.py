@@ -13,12 +13,14 @@ from resonate.engine.actions import Create, ReadPromise
 from resonate.engine.blocking import refuse_above
 from resonate.engine.conventions import Conventions
 from resonate.engine.history import Issued, outcome_of, shows_step
+from resonate.engine.messages import InboxCommands
 from resonate.engine.model import NOTHING_YET, Coroutine, Gathering, Node, Outcome, Work
 from resonate.engine.patches import Patches
 from resonate.errors import NonDeterminismError
 from resonate.idempotency import taken_by
 from resonate.workflow.commands import Cancel, Command, Composite, LocalCall, PromiseCommand, RemoteCall
 from resonate.workflow.commands import Promise as Awaitable
+from resonate.workflow.messages import InboxCommand
 from resonate.workflow.patches import PatchDeprecated, Patched
 from resonate.workflow.registry import Registry
 from resonate.workflow.signatures import signature_of
@@ -34,7 +36,7 @@ NEXT = "~next"
 """The end of the id of a wait for the next of many promises. It has no record."""
 
 
-class Issuing(Patches):
+class Issuing(Patches, InboxCommands):
     """The commands of one execution; the base of `Execution`.
 
     Args:
@@ -95,6 +97,8 @@ class Issuing(Patches):
             coroutine.outer.append(coroutine.generator)
             coroutine.generator = steps
             return None
+        if isinstance(command, InboxCommand):
+            return self._issue_message(coroutine, command)
         if isinstance(command, Patched):
             return self._ask_patch(coroutine, command)
         if isinstance(command, PatchDeprecated):

@@ -202,6 +202,12 @@ class Nodes(Attempts):
         self._blocked[coroutine] = node
         node.waiters.append(coroutine)
 
+    @staticmethod
+    def _awaits_timer(node: Node, timeout_at: int) -> None:
+        """Note that a command without a promise of its own waits for a timer at its number as well."""
+        node.external = node.timer = True
+        node.timeout_at = timeout_at
+
     def _wait_for_timer(self, timer: Node) -> None:
         self.nodes[timer.id] = timer
 

@@ -212,6 +212,63 @@ class PayloadTooLargeError(PayloadError, ResonateStoreError):
         self.status = 413
 
 
+class MessageError(ResonateStoreError):
+    """A message was not accepted. `status` is that of the store."""
+
+
+class ReceiverNotFoundError(MessageError):
+    """The execution does not exist, or has no inbox. `status` is 404 or 422."""
+
+
+class ReceiverEndedError(MessageError):
+    """The execution has ended and takes no more messages. `status` is 410."""
+
+
+class MessageConflictError(MessageError):
+    """The execution has another message with this idempotency key. `status` is 409."""
+
+
+class InboxFullError(MessageError):
+    """Too many messages of the execution wait: 10,000, or 4 MiB. Send the message again later. `status` is 429."""
+
+
+class MessagesNotSupportedError(ResonateError):
+    """The store or server has no messages and no published state.
+
+    Args:
+        what: the command or request.
+    """
+
+    def __init__(self, what: str) -> None:
+        mesg = f"{what}: this store or server has no messages and no published state; use one of this version"
+        super().__init__(mesg, 307)
+        self.args = (what,)
+
+
+_MESSAGE_ERRORS: dict[int, type[MessageError]] = {
+    404: ReceiverNotFoundError,
+    409: MessageConflictError,
+    410: ReceiverEndedError,
+    422: ReceiverNotFoundError,
+    429: InboxFullError,
+}
+
+
+def message_refusal(status: int, reason: str | None) -> ResonateError:
+    """Return the error of a message that was refused with this status and reason."""
+    if status == 501:
+        return MessagesNotSupportedError("message.send")
+    if status == 413:
+        return refusal(status, reason)
+    return _MESSAGE_ERRORS.get(status, MessageError)(reason or "refused", status * 100)
+
+
+def message_conflict(id: str, key: str) -> MessageConflictError:
+    """Return the error of a message whose key was used for another value."""
+    mesg = f"execution {id!r} has a message with the idempotency key {key!r} and another value: choose another key"
+    return MessageConflictError(mesg, 40900)
+
+
 def refusal(status: int, reason: str | None, details: Any = None) -> ResonateStoreError:
     """Return the error of a refused request.
 

@@ -31,8 +31,8 @@ class Wait(NamedTuple):
 
     Attributes:
         id: the promise.
-        kind: `promise` (to be settled from outside), `timer`, `unserved` (a task offered to a target without a worker),
-            `halted`, or `task` (one that a worker holds or will be offered).
+        kind: `promise` (to be settled from outside), `message` (to be sent), `timer`, `unserved`, `halted` or `task`.
+            `unserved` is a task offered to a target without a worker. `task` is one that a worker holds or will get.
         deadline: the promise's deadline (ms since 1970).
         text: says what has to be done.
     """
@@ -60,6 +60,9 @@ def waits_of(id: str, records: Mapping[str, Record], unserved: Mapping[str, str]
             continue
         seen.add(record.id)
         if record.task is not None and record.task.state == "suspended":
+            for name in record.task.receives:
+                text = f"a message: stack.send({record.id!r}, {name!r}, value)"
+                found[f"{record.id} {name}"] = Wait(record.id, "message", record.timeout_at, text)
             left += [awaited.id for awaited in records.values() if record.id in awaited.callbacks]
         elif record.task is not None or record.tags.get(SCOPE) != "local":
             found[record.id] = _wait(record, unserved.get(record.id))

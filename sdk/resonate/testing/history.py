@@ -16,6 +16,7 @@ from typing import Any, Literal, overload
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from resonate.engine.history import Issued, independent
 from resonate.errors import PayloadError, refusal
@@ -24,7 +25,7 @@ from resonate_store.interface import Store, whole
 from resonate_store.model.ids import below, family, generation_of
 from resonate_store.model.records import PromiseState, PromiseView, Task
 from resonate_store.model.requests import PromiseGet, TaskGet
-from resonate_store.model.tags import AFTER, FUNC, KIND, ORIGIN, PARENT, TARGET
+from resonate_store.model.tags import AFTER, FUNC, KIND, MESSAGE, ORIGIN, PARENT, PUBLISHED, TAKEN, TARGET
 
 FORMAT = "resonate-history"
 VERSION = 1
@@ -82,9 +83,16 @@ class Recorded(Struct, frozen=True, omit_defaults=True):
         `a retry timer` follows a failed attempt. `attempt charge` marks the attempt of a step that runs at most once.
         `patch taxes-2` is the marker of a patch. The record that begins a generation is `the arguments of generation
         2`.
+
+        `receive chat` is a message that was received, and `message chat` one that waits. An item of the published state
+        is `published progress`.
         """
         if self.begins_generation:
             return f"the arguments of generation {self.id.rpartition('.')[2].partition('+')[0]}"
+        if MESSAGE in self.tags:
+            return f"{'receive' if TAKEN in self.tags else 'message'} {self.tags[MESSAGE]}"
+        if PUBLISHED in self.tags:
+            return f"published {self.tags[PUBLISHED]}"
         is_timer = "~" in self.id.rpartition(".")[2] and KIND not in self.tags
         return "a retry timer" if is_timer else str(Issued.of(self.promise))
 
@@ -163,8 +171,12 @@ class History(Sequence[Recorded]):
     @property
     def commands(self) -> list[str]:
         """The execution's own commands in order, without those of nested workflows and without retry timers."""
-        below = (each for each in self.children(self.id) if "~" not in each.id and not each.begins_generation)
-        return [record.command for record in below]
+        below: dict[str, Recorded] = {}
+        for record in self.children(self.id):
+            place = record.tags.get(TAKEN, "" if {MESSAGE, PUBLISHED} & record.tags.keys() else record.id)
+            if "~" not in record.id and not record.begins_generation and place.rpartition(".")[0] == self.id:
+                below[place] = replace(record, promise=replace(record.promise, id=place))
+        return [record.command for record in sorted(below.values(), key=_place)]
 
     def children(self, id: str) -> list[Recorded]:
         """Return the records directly below `id`, in order."""

@@ -22,7 +22,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from resonate.client.function import Function
-from resonate.engine.actions import Action, CancelCall, Create, ReadChildren, ReadPromise, RecordOutcome
+from resonate.engine.actions import Action, Ask, CancelCall, Create, Look, ReadChildren, ReadPromise, RecordOutcome
 from resonate.engine.history import NOTHING
 from resonate.engine.interpreter import Execution
 from resonate.engine.model import Coroutine, Kind, Node, Work
@@ -338,6 +338,8 @@ class _Replay:
             case ReadPromise():
                 record = self._history[action.request.id]
                 self._execution.fetched(action.node, Response(promise=self._shown(record)))
+            case Ask() | Look():
+                self._unrecorded(action.node, optional=False)
             case _ if self._is_workflow(action.work):
                 self._works[action.work.node.id] = action.work
                 # A worker reads them at the first command, but the workflow may not issue any.

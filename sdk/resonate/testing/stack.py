@@ -9,7 +9,7 @@ Time does not pass between two calls of a test. When a call returns, everything 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -23,12 +23,13 @@ from resonate.testing.diagnosis import Endless, Failing, Wait, instant, lines_of
 from resonate.testing.faults import FailPoint, FailPoints, Killed, MessageFaults
 from resonate.testing.functions import place_of
 from resonate.testing.history import History, export_history
+from resonate.testing.messages import Inboxes
 from resonate.workflow.options import DEFAULT_TIMEOUT, Options, StartOptions, by_name
 from resonate_store.interface import Store, whole
 from resonate_store.model.clock import Clock
 from resonate_store.model.ids import problem_with
 from resonate_store.model.records import PromiseView, Record, SettledState, Value
-from resonate_store.model.requests import PromiseGet, PromiseSettle
+from resonate_store.model.requests import PromiseGet, PromiseSettle, Request, Response
 
 S = TypeVar("S", bound="Stack")
 _DEFAULT_LIFE_MS = round(DEFAULT_TIMEOUT * 1000)
@@ -48,7 +49,7 @@ class Stuck(AssertionError):
         self.waits = waits
 
 
-class Stack(ABC):
+class Stack(Inboxes):
     """A system under test.
 
     Attributes:
@@ -398,7 +399,7 @@ class Stack(ABC):
         if end is None:
             return False
         waits = self._waits(id)
-        return all(wait.kind in ("unserved", "promise", "halted") and wait.deadline > end for wait in waits)
+        return all(wait.kind in ("unserved", "promise", "message", "halted") and wait.deadline > end for wait in waits)
 
     def _endless(self, id: str, failing: list[Failing]) -> Stuck:
         lines = "".join(f"\n  {each}" for each in failing)
@@ -444,3 +445,6 @@ class _Awaiter:
             self._stack.advance(seconds=timeout)
         promise = self._stack.store.apply(PromiseGet(id)).promise
         return promise if promise is not None and not promise.pending else None
+
+    def ask(self, request: Request) -> Response:
+        return self._stack.store.apply(request)

@@ -20,21 +20,25 @@ from msgspec import Struct
 
 from resonate.engine.actions import (
     Action,
+    Ask,
     CancelCall,
     Continued,
     Create,
     Finished,
+    Look,
     ReadChildren,
     ReadPromise,
     RecordOutcome,
     Run,
 )
+from resonate.engine.blocking import Blocked
 from resonate.engine.history import may_belong
 from resonate.engine.interpreter import Execution
 from resonate.errors import refusal
 from resonate.idempotency import belongs_elsewhere
 from resonate.payloads import codec
 from resonate.worker.calls import FunctionCalls
+from resonate.worker.inbox import InboxRequests
 from resonate.worker.lease import Lease, Lost
 from resonate.worker.resources import Resources
 from resonate_store.interface import StoreError
@@ -61,7 +65,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 
-Requested = CancelCall | Create | RecordOutcome | ReadPromise | ReadChildren
+Requested = CancelCall | Create | RecordOutcome | ReadPromise | ReadChildren | Ask | Look
 """The actions that are requests to the store."""
 Status = Literal["completed", "suspended", "released", "lost", "halted", "continued"]
 
@@ -115,6 +119,7 @@ class TaskRun:
         self._execution = execution
         self._calls = FunctionCalls(resources, lease, execution, deadline)
         self._on_their_way: list[tuple[Create, Future[Response | Sequence[PromiseView]]]] = []
+        self._inbox = InboxRequests(self._store, self._clock, lease, task, execution)
         self._registers = resources.store.registers_singly
         self._registered: dict[str, PromiseView] = {}
         """The promises that have a callback of this task at this version."""
@@ -273,10 +278,17 @@ class TaskRun:
             self._execution.told(action, cast("Response", answer))
         elif isinstance(action, ReadPromise):
             self._execution.fetched(action.node, cast("Response", answer))
+        elif isinstance(action, Ask):
+            self._execution.answered(action, cast("Response", answer))
+        elif isinstance(action, Look):
+            self._inbox.look(cast("Response", answer))
+            self._execution.looked(action)
         else:
             self._execution.loaded(action.work, cast("Sequence[PromiseView]", answer))
 
     def _request(self, action: Requested) -> Response | Sequence[PromiseView]:
+        if isinstance(action, (Ask, Look)):
+            return self._inbox.request(action)
         if isinstance(action, ReadChildren):
             return self._store.children(action.work.node.id)
         return self._answer(action.request)
@@ -301,14 +313,16 @@ class TaskRun:
             if now > self._lease.sure_until:
                 self._lease.check(self._store, self._clock)
             self._clock.sleep(pause_ms)
+            if blocked.receives:
+                self._inbox.look()
             self._calls.refresh(blocked.timers)
             return None
-        if not blocked.ids:
+        if not blocked.ids and not blocked.receives:
             raise RuntimeError(f"task {self._task.id} waits for itself: one of its promises awaits its own completion")
         if self._registers and self._register(blocked.ids):
             return None
         asked_at = self._clock.now()
-        response = self._store.apply(self._suspension(blocked.ids))
+        response = self._store.apply(self._suspension(blocked))
         if response.ok:
             return Report("suspended")
         if response.status != 300:
@@ -321,6 +335,8 @@ class TaskRun:
         if not response.preload:
             self._calls.refresh(blocked.ids)
         self._read_children_of_many()
+        if blocked.receives:
+            self._inbox.look(response)
         return None
 
     def _register(self, awaited: tuple[str, ...]) -> bool:
@@ -353,17 +369,19 @@ class TaskRun:
             for promise in self._store.children(self._task.id, ids.below(self._task.generation)):
                 self._execution.settled(promise)
 
-    def _suspension(self, awaited: tuple[str, ...]) -> TaskSuspend | TaskSuspendRegistered:
+    def _suspension(self, blocked: Blocked) -> TaskSuspend | TaskSuspendRegistered:
         """Return the request that suspends the task: one write, if every callback is registered."""
-        id, version, seen = self._task.id, self._task.version, self._execution.canceled is not None
+        id, version, awaited = self._task.id, self._task.version, blocked.ids
+        cancel_seen, receives, seen = self._execution.canceled is not None, blocked.receives, self._inbox.seen
         promises = [self._registered[each] for each in awaited if each in self._registered]
-        if len(promises) < len(awaited):
-            return TaskSuspend(id, version, awaited, seen)
+        if len(promises) < len(awaited) or not self._registers:
+            return TaskSuspend(id, version, awaited, cancel_seen, receives, seen)
         until = min((promise.timeout_at for promise in promises if ids.is_below(promise.id, id)), default=None)
         sleeps = all(promise.timer for promise in promises)
         nodes = self._execution.nodes
         pending = (each for each in self._registered.keys() - set(awaited) if each in nodes and not nodes[each].settled)
-        return TaskSuspendRegistered(id, version, until, sleeps, tuple(sorted(pending)[:MOST_UNAWAITED]), seen)
+        unawaited = tuple(sorted(pending)[:MOST_UNAWAITED])
+        return TaskSuspendRegistered(id, version, until, sleeps, unawaited, cancel_seen, receives, seen)
 
     def _end(self, finished: Finished | Continued) -> Report:
         if not isinstance(finished, Continued):

@@ -208,8 +208,9 @@ class Worker:
     ) -> Report:
         run = TaskRun(self.resources, lease, task, execution, deadline)
         try:
+            execution.takes_messages = self._store.takes_messages
             if children is None:
-                children = self._store.children(task.id) if task.version > 1 else ()
+                children = self._store.children(task.id) if task.version > 1 or task.messages else ()
             now = self.resources.time.now()
             execution.start(children, now, task.resumed_by, task.cancel, task.version)
             report = run.to_the_end()

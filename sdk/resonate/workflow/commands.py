@@ -28,7 +28,22 @@ def _refuse_task(awaited: object) -> None:
         refuse_task(awaited)
 
 
-CommandKind = Literal["run", "rpc", "promise", "sleep", "all", "all_settled", "any", "race", "cancel", "map", "patch"]
+CommandKind = Literal[
+    "run",
+    "rpc",
+    "promise",
+    "sleep",
+    "receive",
+    "send",
+    "publish",
+    "all",
+    "all_settled",
+    "any",
+    "race",
+    "cancel",
+    "map",
+    "patch",
+]
 """Kind of a command. A record stores it if its other tags do not show it."""
 
 
@@ -40,7 +55,7 @@ def sentence(kind: str, name: str, id: str | None = None) -> str:
         name: the function that it calls, or the name of a patch.
         id: its overridden id, if it has one.
     """
-    if kind in ("run", "rpc", "attempt", "patch"):
+    if kind in ("run", "rpc", "attempt", "patch", "receive", "send", "publish"):
         words = f"{kind} {name}"
     else:
         words = f"a {kind}" if kind in ("promise", "sleep") else f"ctx.{kind}"

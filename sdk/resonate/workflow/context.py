@@ -23,6 +23,7 @@ from resonate.workflow.combining import Combining
 from resonate.workflow.commands import LFC, LFI, RFC, RFI, Command, Promise, PromiseCommand, Sleep
 from resonate.workflow.deterministic import Random, Time
 from resonate.workflow.logger import ContextLogger
+from resonate.workflow.messages import Messaging
 from resonate.workflow.patches import Patching
 from resonate.workflow.registry import Registry, plain_function
 from resonate.workflow.signatures import check
@@ -68,7 +69,7 @@ class Info(Struct):
     generation: int = 1
 
 
-class Context(Combining, Patching):
+class Context(Combining, Patching, Messaging):
     """The context of one execution of a function::
 
         def order(ctx: Context, item: str) -> Generator[Yieldable, Any, str]:

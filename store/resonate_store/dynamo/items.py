@@ -18,6 +18,7 @@ from resonate_store.model.records import (
     Cancellation,
     Claim,
     Entry,
+    Inbox,
     Key,
     PromiseState,
     Record,
@@ -134,6 +135,7 @@ INTEGER_MAP: Final = FieldType(MAP, _write_integers, _read_integers)
 VALUE: Final = _struct(Value)
 TASK: Final = _struct(TaskRecord)
 CANCELLATION: Final = _struct(Cancellation)
+INBOX: Final = _struct(Inbox)
 VALUE_OR_CLAIM: Final = FieldType(MAP, VALUE.write, _value_of)
 
 _RECORD_FIELDS: Final = {
@@ -154,6 +156,7 @@ _RECORD_FIELDS: Final = {
     "written_at": INTEGER,
     "rev": INTEGER,
     "generation": INTEGER,
+    "inbox": INBOX,
 }
 _SCHEDULE_FIELDS: Final = {
     "id": TEXT,

@@ -15,6 +15,8 @@ from typing import Final
 from resonate_store.dynamo.writes import written
 from resonate_store.machine import Outcome
 from resonate_store.model.generation_requests import TaskContinueAs
+from resonate_store.model.ids import message_id
+from resonate_store.model.message_requests import MessageSend, TaskReceive
 from resonate_store.model.records import Entry, Key, Record, key_of
 from resonate_store.model.requests import (
     PromiseAwait,
@@ -78,6 +80,13 @@ def _predictable(request: Request) -> Iterator[tuple[str, bool]]:
         case TaskFence():
             yield request.id, False
             yield request.action.id, isinstance(request.action, PromiseCreate)
+        case MessageSend():  # the receiver has probably changed since this store saw it, and a transaction costs more
+            yield message_id(request.id, request.key), True
+        case TaskReceive():
+            yield request.id, False
+            yield request.message, False
+            if request.timed:
+                yield request.place, False
         case TaskSuspend() | TaskRegister():
             yield request.id, False
             for awaited in request.awaited:

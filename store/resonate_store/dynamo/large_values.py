@@ -301,6 +301,17 @@ class Uploads:
         return Change(before, replace(after, **{role: claim for role, claim in claims.items() if claim is not None}))
 
 
+def outdated_claims(outcome: Outcome) -> list[str]:
+    """Return the keys of the large values that an outcome replaces."""
+    return [
+        claim.key
+        for before, after in outcome.changes
+        if after is not None
+        for claim in claims_in(before)
+        if claim.key not in {each.key for each in claims_in(after)}
+    ]
+
+
 def claims_in(entry: Entry | PromiseView | None) -> Iterator[Claim]:
     """Yield the claims of a record or a promise."""
     if isinstance(entry, (Record, PromiseView)):

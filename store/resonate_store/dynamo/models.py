@@ -15,6 +15,7 @@ from pynamodb.models import Model
 
 from resonate_store.dynamo.items import (
     CANCELLATION,
+    INBOX,
     INTEGER,
     INTEGER_MAP,
     TASK,
@@ -94,6 +95,7 @@ class PromiseModel(_TableModel):
     written_at = StoredAttribute(INTEGER)
     rev = StoredAttribute(INTEGER)
     generation = StoredAttribute(INTEGER, null=True)
+    inbox = StoredAttribute(INBOX, null=True)
 
     token = UnicodeAttribute(null=True)
     effects = StoredAttribute(INTEGER, null=True)

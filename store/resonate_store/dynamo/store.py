@@ -13,6 +13,7 @@ the values. Transitions do not look at values, so they work with either.
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
@@ -37,6 +38,7 @@ from resonate_store.dynamo.large_values import (
     Payloads,
     Uploads,
     claims_in,
+    outdated_claims,
     promises_in,
     response_with_values,
     with_values,
@@ -52,6 +54,7 @@ from resonate_store.machine.effects import Change, effects
 from resonate_store.model import addresses
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.ids import SEPARATORS, Identify, below, random_id
+from resonate_store.model.message_requests import StatePut
 from resonate_store.model.records import Claim, Entry, Key, PromiseView, Record, Value, key_of
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -72,6 +75,8 @@ from resonate_store.model.tags import TARGET
 
 PRELOADED_BYTES: Final = 16 * 1024 * 1024
 """How many bytes of large values `children` reads. A caller asks for each further value."""
+
+logger = logging.getLogger("resonate.store")
 
 _UNSEEN: Final = (PromiseDelivered, PromiseWake, TaskResume)
 """Requests whose caller does not use the values in the response."""
@@ -135,6 +140,10 @@ class DynamoStore(Maintenance, Store):
 
     @property
     def registers_singly(self) -> bool:
+        return True
+
+    @property
+    def takes_messages(self) -> bool:
         return True
 
     @property
@@ -242,6 +251,8 @@ class DynamoStore(Maintenance, Store):
                     if outdated is not None:
                         break
                     done = uploads.confirmed(part)
+                    if isinstance(operation, StatePut):
+                        self._disclaim(part)
                     self._memory.remember(written(done))
                     known.outdate(written(done))
                     changes += [change for change in done.changes if not _is_announced(change, announced, delivery)]
@@ -310,6 +321,15 @@ class DynamoStore(Maintenance, Store):
             self._memory.remember(entries)
             return (None if ours else entries), write.announced
         return None, write.announced
+
+    def _disclaim(self, outcome: Outcome) -> None:
+        """Leave large values to the cleanup of unclaimed uploads, because no record claims them any more."""
+        keys = outdated_claims(outcome)
+        if keys:
+            try:
+                self._table.retrying(lambda: self._objects.disclaim(keys))
+            except (StoreError, Unavailable) as error:
+                logger.warning("replaced large values stay in S3: %s", error)
 
     def _retained(self, outcome: Outcome, delivery: Delivery) -> Outcome:
         """Put the retention markers of roots that settle and have no other effect, and say so in their records.

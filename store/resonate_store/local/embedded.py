@@ -123,6 +123,10 @@ class EmbeddedStore(Subscribable, Store, ABC):
         """This store, because it is in this process."""
         return self
 
+    @property
+    def takes_messages(self) -> bool:
+        return True
+
     # What a subclass implements. The caller has entered `exclusive`, unless the docstring says otherwise.
 
     @abstractmethod

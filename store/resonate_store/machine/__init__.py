@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from resonate_store.machine import cancellation, generations, promises, schedules, suspensions, tasks, wake
+from resonate_store.machine import cancellation, generations, messages, promises, schedules, suspensions, tasks, wake
 from resonate_store.machine.draft import Need, NeedChildren, NeedPage, NeedRecords, NeedSchedule, Outcome, Transition
 from resonate_store.machine.search import search
 from resonate_store.machine.validation import problem_with
 from resonate_store.model.execution_requests import PromiseCancel
 from resonate_store.model.generation_requests import TaskContinueAs
+from resonate_store.model.message_requests import MessageSend, StatePut, TaskPublish, TaskReceive
 from resonate_store.model.records import Record
 from resonate_store.model.requests import (
     AwaitedCreate,
@@ -95,6 +96,9 @@ TRANSITION_OF: dict[type, Callable[[Any, int], Transition]] = {
     TaskContinue: tasks.resume_halted,
     TaskResume: tasks.resume,
     TaskSearch: search,
+    MessageSend: messages.send,
+    TaskReceive: messages.receive,
+    StatePut: messages.put_state,
     ScheduleGet: schedules.get,
     ScheduleCreate: schedules.create,
     ScheduleDelete: schedules.delete,
@@ -126,6 +130,12 @@ def perform(request: Request, run: Callable[[Request], Response]) -> Response:
     if isinstance(request, TaskRecordStep):
         held = run(TaskVerify(request.id, request.version, consistent=True))
         return run(request.record) if held.ok else held
+    if isinstance(request, TaskPublish):
+        for part in (TaskVerify(request.id, request.version, consistent=True), StatePut(request)):
+            answer = run(part)
+            if not answer.ok:
+                return answer
+        return run(messages.record_of(request))
     if isinstance(request, TaskSuspend) and len(set(request.awaited)) > MAX_AWAITED:
         awaited = tuple(dict.fromkeys(request.awaited))
         for start in range(0, len(awaited), MAX_AWAITED):
@@ -133,7 +143,14 @@ def perform(request: Request, run: Callable[[Request], Response]) -> Response:
             response = run(TaskRegister(request.id, request.version, chunk))
             if not response.ok:
                 return response
-        return run(TaskSuspendRegistered(request.id, request.version, cancel_seen=request.cancel_seen))
+        registered = TaskSuspendRegistered(
+            request.id,
+            request.version,
+            cancel_seen=request.cancel_seen,
+            receives=request.receives,
+            seen=request.seen,
+        )
+        return run(registered)
     return run(request)
 
 

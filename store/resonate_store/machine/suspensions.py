@@ -1,4 +1,4 @@
-"""Transitions that suspend a task until a promise settles (docs/rules.md T7 to T10, W19)."""
+"""Transitions that suspend a task until a promise settles (docs/rules.md T7 to T10, W19, X3, M3)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from resonate_store.model.requests import Response, TaskRegister, TaskSuspend, T
 
 def suspend(request: TaskSuspend, now: int) -> Transition:
     """Register all callbacks and suspend the task, or do neither (T7)."""
-    return _await(request, now, suspending=True)
+    return _await(request, now, request)
 
 
 def register(request: TaskRegister, now: int) -> Transition:
     """Register one part of the callbacks while the task stays acquired, if one transaction cannot hold all (T9)."""
-    return _await(request, now, suspending=False)
+    return _await(request, now, None)
 
 
-def _await(request: TaskSuspend | TaskRegister, now: int, *, suspending: bool) -> Transition:
+def _await(request: TaskSuspend | TaskRegister, now: int, suspension: TaskSuspend | None) -> Transition:
     draft = Draft(now)
     id, version = request.id, request.version
     distinct = tuple(dict.fromkeys(request.awaited))  # T10
@@ -35,16 +35,15 @@ def _await(request: TaskSuspend | TaskRegister, now: int, *, suspending: bool) -
         if promise is None:
             return draft.outcome(Response(status=422, error=f"Awaited promise not found: {wanted}"))
         promises.append(promise)
-    news = isinstance(request, TaskSuspend) and _has_news(record, record.task, request)
+    news = suspension is not None and _has_news(record, record.task, suspension)
     if news or any(not promise.pending for promise in promises):
-        return draft.outcome(_redirect(draft, record, record.task, promises))
+        return draft.outcome(_redirect(draft, record, record.task, request, promises))
     for promise in promises:
         with_callback(draft, promise, id, version)
-    if suspending:
+    if suspension is not None:
         until = min((each.timeout_at for each in promises if is_below(each.id, id)), default=None)
-        _put_suspended(
-            draft, record, TaskRecord("suspended", version), until, sleeps=all(each.timer for each in promises)
-        )
+        task = TaskRecord("suspended", version, receives=suspension.receives)
+        _put_suspended(draft, record, task, until, sleeps=all(each.timer for each in promises))
     else:
         draft.hold(record)
     return draft.outcome(Response())
@@ -57,8 +56,8 @@ def suspend_registered(request: TaskSuspendRegistered, now: int) -> Transition:
     if record is None or record.task is None or refusal is not None:
         return draft.outcome(refusal or not_found())
     if _has_news(record, record.task, request):
-        return draft.outcome(_redirect(draft, record, record.task, []))
-    task = TaskRecord("suspended", request.version, unawaited=request.unawaited)
+        return draft.outcome(_redirect(draft, record, record.task, request, []))
+    task = TaskRecord("suspended", request.version, unawaited=request.unawaited, receives=request.receives)
     _put_suspended(draft, record, task, request.until, sleeps=request.sleeps)
     return draft.outcome(Response())
 
@@ -81,14 +80,26 @@ def _put_suspended(draft: Draft, record: Record, task: TaskRecord, until: int | 
 
 
 def _has_news(record: Record, task: TaskRecord, request: TaskSuspend | TaskSuspendRegistered) -> bool:
-    """Return whether a promise has settled, or the execution was cancelled, and the worker does not know it (X3)."""
-    return bool(task.resumes) or (record.cancel is not None and request.cancel_seen is False)
+    """Return whether the worker does not know of a settled promise (T8), the cancellation (X3), or a message (M3)."""
+    if task.resumes or (record.cancel is not None and request.cancel_seen is False):
+        return True
+    return bool(request.receives) and record.accepted != request.seen
 
 
-def _redirect(draft: Draft, record: Record, task: TaskRecord, promises: list[Record]) -> Response:
-    """Answer 300 because the worker has news, and clear the buffered resumes: the response replaces them."""
+def _redirect(
+    draft: Draft,
+    record: Record,
+    task: TaskRecord,
+    request: TaskSuspend | TaskRegister | TaskSuspendRegistered,
+    promises: list[Record],
+) -> Response:
+    """Answer 300 because the worker has news, and clear the buffered resumes: the response replaces them.
+
+    If the execution is cancelled or waits for messages, the response has the task.
+    """
     if task.resumes:
-        draft.put(replace(record, task=replace(task, resumes=())))
-    shown = None if record.cancel is None else record.task_view()
+        record = draft.put(replace(record, task=replace(task, resumes=())))
+    receives = () if isinstance(request, TaskRegister) else request.receives
+    shown = record.task_view() if receives or record.cancel is not None else None
     preload = tuple(promise.promise() for promise in promises if not promise.pending)
     return Response(status=300, task=shown, preload=preload, generation=record.generation)

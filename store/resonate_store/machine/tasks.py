@@ -47,6 +47,7 @@ from resonate_store.model.requests import (
     TaskResume,
     TaskVerify,
 )
+from resonate_store.model.tags import MESSAGE
 
 MAX_ATTEMPTS = 10
 """Attempts in a row without progress after which a task is halted (docs/rules.md L6)."""
@@ -163,6 +164,8 @@ def attempts_after(record: Record, task: TaskRecord) -> Generator[Need, Any, int
     while coroutines:
         children: tuple[Record, ...] = yield coroutines.pop()
         for child in children:
+            if child.pending and MESSAGE in child.tags:  # another program has sent it
+                continue
             if child.created_at >= since or (child.settled_at or 0) >= since:
                 return 0
             if child.pending and child.task is None and not child.timer:

@@ -1,4 +1,4 @@
-"""Validation of requests before any record is read (docs/rules.md V1 to V12).
+"""Validation of requests before any record is read (docs/rules.md V1 to V14).
 
 Every store calls it first, so all stores give the same error text for the same mistake. A text names what is wrong and,
 if it is not obvious, what to do instead.
@@ -10,9 +10,12 @@ import re
 from collections.abc import Callable
 from typing import Any, get_args
 
+from resonate_store.machine.checks import encodable, problem_with_name, problem_with_place, problem_with_size
 from resonate_store.model import addresses, cron, ids
 from resonate_store.model.execution_requests import PromiseCancel
 from resonate_store.model.generation_requests import TaskContinueAs
+from resonate_store.model.limits import size_of
+from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
 from resonate_store.model.records import END_OF_TIME, CatchUp, Overlap, Value
 from resonate_store.model.requests import (
     AwaitedCreate,
@@ -109,7 +112,7 @@ def _cancellation(request: PromiseCancel) -> str | None:
         return problem
     if len(request.reason) > MAX_REASON:
         return f"the reason of a cancellation has at most {MAX_REASON} characters, not {len(request.reason)}"
-    return None if _encodable(request.reason) else "the reason of the cancellation is not valid Unicode text"
+    return None if encodable(request.reason) else "the reason of the cancellation is not valid Unicode text"
 
 
 class _Known:
@@ -210,8 +213,11 @@ def _suspension(request: TaskSuspend) -> str | None:
     problem = ids.problem_with(request.id) or _version(request.version)
     if problem is not None:
         return problem
-    if not request.awaited:
-        return f"task {request.id!r} suspends on nothing: name at least one awaited promise"
+    for name in request.receives:
+        if problem := problem_with_name("name of a message", name):
+            return problem
+    if not request.awaited and not request.receives:
+        return f"task {request.id!r} suspends on nothing: name at least one awaited promise, or a message"
     for awaited in request.awaited:
         if problem := ids.problem_with(awaited, "awaited id"):
             return problem
@@ -228,6 +234,40 @@ def _fence(request: TaskFence) -> str | None:
     if problem is None and action.id == request.id:
         return f"a fence acts on another promise than its task's own, {request.id!r}"
     return problem
+
+
+def _message(request: MessageSend) -> str | None:
+    return (
+        ids.problem_with(request.id)
+        or problem_with_name("name of a message", request.name)
+        or problem_with_name("idempotency key", request.key, ids.MAX_ID_BYTES)
+        or ids.problem_with(ids.message_id(request.id, request.key), "id of the message")
+        or _value("message", request.value)
+        or problem_with_size(size_of(request.value))
+    )
+
+
+def _receipt(request: TaskReceive) -> str | None:
+    return (
+        ids.problem_with(request.id)
+        or _version(request.version)
+        or ids.problem_with(request.message, "id of the message")
+        or problem_with_name("name of a message", request.name)
+        or problem_with_place(request.place, request.id)
+    )
+
+
+def _publication(request: TaskPublish) -> str | None:
+    record = PromiseRecord(request.place, request.timeout_at, 0, "resolved", request.value, tags=request.tags)
+    return (
+        ids.problem_with(request.id)
+        or _version(request.version)
+        or problem_with_place(request.place, request.id)
+        or problem_with_name("key of a published value", request.key)
+        or ids.problem_with(ids.state_id(request.id, request.key), "id of the published value")
+        or _recording(record)
+        or _lineage(record)
+    )
 
 
 def _heartbeat(request: TaskHeartbeat) -> str | None:
@@ -277,7 +317,7 @@ def _policies(request: ScheduleCreate) -> str | None:
 
 
 def _note(request: ScheduleCreate) -> str | None:
-    valid = request.description is None or _encodable(request.description)
+    valid = request.description is None or encodable(request.description)
     return None if valid else "the description is not valid Unicode text"
 
 
@@ -328,6 +368,9 @@ _CHECKS: dict[type, Callable[[Any], str | None]] = {
     TaskRecordStep: _step,
     TaskContinueAs: _continuation,
     TaskHeartbeat: _heartbeat,
+    MessageSend: _message,
+    TaskReceive: _receipt,
+    TaskPublish: _publication,
     TaskSearch: _task_search,
     ScheduleCreate: _schedule,
     ScheduleGet: _schedule_id,
@@ -361,7 +404,7 @@ def _timeout(timeout_at: int) -> str | None:
 def _value(what: str, value: Value) -> str | None:
     if value.headers and (problem := _names(f"header of the {what}", value.headers)):
         return problem
-    if value.data is not None and not _encodable(value.data):
+    if value.data is not None and not encodable(value.data):
         return f"the data of the {what} is not valid Unicode text"
     return None
 
@@ -372,20 +415,9 @@ def _names(what: str, texts: dict[str, str]) -> str | None:
             continue  # nearly all tags: this saves two calls
         if not name:  # DynamoDB refuses entries with an empty name
             return f"the {what} with the value {text!r} has an empty name"
-        if not (_encodable(name) and _encodable(text)):
+        if not (encodable(name) and encodable(text)):
             return f"the {what} {name!r} is not valid Unicode text"
     return None
-
-
-def _encodable(text: str) -> bool:
-    """Return whether the text is valid Unicode. Half of a surrogate pair cannot be stored."""
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _state(state: str) -> str | None:

@@ -102,6 +102,29 @@ def is_below(id: str, top: str) -> bool:
     return id[len(top)] == ":" and (colon := re.search(_LINEAGE, id)) is not None and colon.start() == len(top)
 
 
+def message_id(execution: str, key: str) -> str:
+    """Return the id of a message to an execution. It follows from the message's idempotency key.
+
+    Its last segment is neither a number nor a retry timer, and has no separator.
+    """
+    return f"{execution}.message-{_digest(key)}"
+
+
+def state_id(execution: str, key: str = "") -> str:
+    """Return the id of the item with the value that an execution publishes under a key.
+
+    Without a key, return the beginning of the ids of all such items.
+    """
+    return f"{execution}.state-{_digest(key) if key else ''}"
+
+
+def _digest(key: str) -> str:
+    """Return 32 hexadecimal characters that depend on the key only."""
+    from hashlib import sha256  # here, because most processes do not need it
+
+    return sha256(key.encode()).hexdigest()[:32]
+
+
 def shard(id: str, shards: int) -> int:
     """Return a number from 0 to `shards - 1` that depends only on the origin of `id`. One tree is in one shard."""
     return zlib.crc32(origin(id).encode()) % shards

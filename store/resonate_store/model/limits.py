@@ -8,6 +8,8 @@ from resonate_store.model.records import Value
 
 MAX_VALUE_BYTES: Final = 5 * 1024 * 1024
 """The largest size (bytes) of a value. The response of a Lambda invocation can have at most 6 MB."""
+MAX_WAITING_BYTES: Final = 4 * 1024 * 1024
+"""The largest size (bytes) of all messages of one execution that wait, and so of one message."""
 ADVICE: Final = "keep large data elsewhere and pass a reference to it"
 
 

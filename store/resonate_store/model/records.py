@@ -124,6 +124,8 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw
     response of `promise.get` has it. `resumed_by` lists the awaited promises that have resumed the task. Only the
     worker that acquires the task gets it. `cancel` is the reason of a cancellation of the execution (docs/rules.md X1).
     `generation` is the number of the present history, from 2 on. It is None for the first one (docs/rules.md G1).
+    worker that acquires the task gets it. `messages` is how many messages its inbox has accepted. `receives` are the
+    names of the messages that it waits for while it is suspended.
     """
 
     id: str
@@ -140,6 +142,8 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw
     resumed_by: tuple[str, ...] = ()
     cancel: str | None = None
     generation: int | None = None
+    messages: int = 0
+    receives: tuple[str, ...] = ()
 
 
 class Schedule(Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
@@ -174,7 +178,8 @@ class TaskRecord(Struct, frozen=True, gc=False, omit_defaults=True):
     `offers` counts the execute messages since the task became pending. At 0 the task is held back until `retry_at`.
     `attempts` counts acquisitions in a row that ended without progress (docs/rules.md L4). `covered` is whether a
     suspended task awaits a promise that is due no later than its own (docs/rules.md C8). `unawaited` are promises
-    whose settlement does not resume the suspended task, although they have its callback (W19).
+    whose settlement does not resume the suspended task, although they have its callback (W19). `receives` are the names
+    of messages that resume the suspended task (M3).
     """
 
     state: TaskState
@@ -191,6 +196,18 @@ class TaskRecord(Struct, frozen=True, gc=False, omit_defaults=True):
     halted_at: int | None = None
     covered: bool = False
     unawaited: tuple[str, ...] = ()
+    receives: tuple[str, ...] = ()
+
+
+class Inbox(Struct, frozen=True, gc=False, omit_defaults=True):
+    """Counters of the messages of an execution (docs/rules.md M2).
+
+    `accepted` counts all of them. `waiting` counts those that are not taken, and `waiting_bytes` is their size (bytes).
+    """
+
+    accepted: int = 0
+    waiting: int = 0
+    waiting_bytes: int = 0
 
 
 class Cancellation(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -214,6 +231,7 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     - `cancel` is the request to cancel the execution, until the promise settles (docs/rules.md X1).
     - `generation` is the number of the present history of an execution that has continued as a new one. It is None in
       the first generation (docs/rules.md G1).
+    - `inbox` counts the messages of the execution, if it had any.
     - `written_at` is the instant of the last write. `rev` increases by 1 with each write.
     """
 
@@ -234,6 +252,7 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     rev: int = 0
     cancel: Cancellation | None = None
     generation: int | None = None
+    inbox: Inbox | None = None
 
     @property
     def pending(self) -> bool:
@@ -258,6 +277,11 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
         return bool(
             TARGET in self.tags or self.timer or self.tags.get(EXTERNAL) == "true" or self.callbacks or self.listeners
         )
+
+    @property
+    def accepted(self) -> int:
+        """How many messages its inbox has accepted."""
+        return 0 if self.inbox is None else self.inbox.accepted
 
     @property
     def owes(self) -> bool:
@@ -305,6 +329,8 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
             retry_at=self.task.retry_at if self.task.state == "pending" and not self.task.offers else None,
             cancel=None if self.cancel is None else self.cancel.reason,
             generation=self.generation,
+            messages=self.accepted,
+            receives=self.task.receives,
         )
 
 

@@ -1,5 +1,5 @@
 """Requests that a store answers, and the response to all of them. Those about schedules are in `schedule_requests`,
-and those about whole executions in `execution_requests`.
+those about whole executions in `execution_requests`, and those about messages in `message_requests`.
 
 The first group is the protocol's (docs/protocol.md 1.5). The envelopes of nested actions are not here; `protocol/wire`
 reads them. The second group is internal and does not travel: it records finished steps, fires timers and schedules, and
@@ -14,6 +14,10 @@ from msgspec import Struct
 
 from resonate_store.model.execution_requests import Holder, PromiseCancel
 from resonate_store.model.generation_requests import TaskContinueAs
+from resonate_store.model.message_requests import MessageSend, StatePut, TaskPublish, TaskReceive
+from resonate_store.model.message_requests import TaskRegister as TaskRegister
+from resonate_store.model.message_requests import TaskSuspend as TaskSuspend
+from resonate_store.model.message_requests import TaskSuspendRegistered as TaskSuspendRegistered
 from resonate_store.model.records import (
     EMPTY,
     PromiseState,
@@ -188,20 +192,6 @@ class FulfillAndTakeOver(TaskFulfill, frozen=True):
     successor: Holder | None = None
 
 
-class TaskSuspend(Struct, frozen=True, rename="camel"):
-    """Request to suspend an acquired task until one of the promises `awaited` settles.
-
-    `cancel_seen` is whether the worker knows that the execution is cancelled. If it is False and the execution is, the
-    request is refused with 300, and the response has the task. None is a worker that knows no cancellation (X3).
-    """
-
-    kind: ClassVar = "task.suspend"
-    id: str
-    version: int
-    awaited: tuple[str, ...]
-    cancel_seen: bool | None = None
-
-
 class TaskFence(Struct, frozen=True, rename="camel"):
     """Request to create or settle another promise, on condition that the task is acquired at this version."""
 
@@ -279,32 +269,6 @@ class TaskSearch(Struct, frozen=True, rename="camel"):
     state: TaskState | None = None
     limit: int = 100
     cursor: str | None = None
-
-
-class TaskRegister(Struct, frozen=True):
-    """Internal request to register callbacks at this version while the task stays acquired (docs/rules.md T9)."""
-
-    kind: ClassVar = "task.register"
-    id: str
-    version: int
-    awaited: tuple[str, ...]
-
-
-class TaskSuspendRegistered(Struct, frozen=True):
-    """Internal request to suspend a task after its callbacks are registered (docs/rules.md T9).
-
-    It is refused with 300 if a resume is buffered. `until` is the earliest deadline (ms) of the promises below the task
-    that it awaits, or None. `sleeps` is whether all promises that it awaits are timers. `unawaited` are promises that
-    have a callback of the task and that it does not await. `cancel_seen` is as in a `TaskSuspend`.
-    """
-
-    kind: ClassVar = "task.suspend"
-    id: str
-    version: int
-    until: int | None = None
-    sleeps: bool = False
-    unawaited: tuple[str, ...] = ()
-    cancel_seen: bool | None = None
 
 
 class TaskExtend(Struct, frozen=True):
@@ -393,6 +357,9 @@ ProtocolRequest = (
     | SchedulePause
     | ScheduleResume
     | ScheduleTrigger
+    | MessageSend
+    | TaskReceive
+    | TaskPublish
 )
 InternalRequest = (
     PromiseRecord
@@ -408,6 +375,7 @@ InternalRequest = (
     | PromiseDelivered
     | PromiseWake
     | ScheduleFire
+    | StatePut
 )
 Request = ProtocolRequest | InternalRequest
 Search = PromiseSearch | TaskSearch | ScheduleSearch
@@ -417,8 +385,8 @@ Search = PromiseSearch | TaskSearch | ScheduleSearch
 class Response(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """Response to any request.
 
-    - `status` is a status of the protocol: 200, 300, 400, 404, 409, 413, 422 or 503. From 400 on, `error` says what is
-      wrong.
+    - `status` is a status of the protocol: 200, 300, 400, 404, 409, 410, 413, 422, 429 or 503. From 400 on, `error`
+      says what is wrong.
     - `preload` has the settled awaited promises if a suspension was refused with 300.
     - `action_status` is the status of the action of a fence: 200, or 404 if the promise to settle does not exist.
     - `promises`, `tasks` or `schedules` is the page of a search. All three are None for other requests.

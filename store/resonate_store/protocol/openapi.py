@@ -28,9 +28,11 @@ _STATUSES = {
     "401": "The token in the head is missing or not valid.",
     "403": "The token does not allow this, or it is a debug request and debugging is off.",
     "404": "The promise, task or schedule does not exist.",
-    "409": "The task is not in the state, or not at the version, that the request needs.",
+    "409": "The task is not in the state, or not at the version, that the request needs; or a key is used.",
+    "410": "The execution has ended and takes no more messages.",
     "413": "The request, or a record that it would write, is too large.",
-    "422": "A promise that the request names does not exist or has no task.",
+    "422": "A promise that the request names does not exist or has no task, or a message is taken.",
+    "429": "The inbox of the execution is full.",
     "500": "The server has a defect.",
     "503": "The store is busy or not reachable. The client can repeat the request.",
 }

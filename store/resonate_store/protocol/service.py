@@ -18,6 +18,7 @@ from msgspec import Raw, Struct
 from resonate_store.interface import DamagedRecord, MovedFile, Store, StoreError, whole
 from resonate_store.model.clock import Clock
 from resonate_store.model.ids import SEPARATORS, below
+from resonate_store.model.message_requests import TaskPublish
 from resonate_store.model.records import PromiseView
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -116,6 +117,9 @@ BOUNDED: Final = frozenset(
         "promise.register_listener",
         "task.get",
         "task.record",
+        "task.receive",
+        "task.publish",
+        "message.send",
         "task.heartbeat",
         "task.halt",
         "task.continue",
@@ -297,6 +301,7 @@ class Service:
                 | TaskCreate(promise=PromiseCreate(tags=tags))
                 | TaskFence(action=PromiseCreate(tags=tags))
                 | TaskRecordStep(record=PromiseRecord(tags=tags))
+                | TaskPublish(tags=tags)
                 | ScheduleCreate(promise_tags=tags)
                 | PromiseSearch(tags=tags)
                 | ScheduleSearch(tags=tags)

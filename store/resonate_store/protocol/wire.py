@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from resonate_store.model.execution_requests import PromiseCancel
 from resonate_store.model.generation_requests import TaskContinueAs
+from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
 from resonate_store.model.records import END_OF_TIME, PromiseView, Schedule, Task
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -61,7 +62,7 @@ TIME = "resonate:time"
 
 KINDS = "resonate:kinds"
 """The key of the kinds in the head of a response that the server knows and the official protocol lacks."""
-OWN_KINDS = ("task.record", "task.continue_as", "promise.cancel")
+OWN_KINDS = ("task.record", "task.continue_as", "promise.cancel", "message.send", "task.receive", "task.publish")
 """The kinds that a server advertises. A client does not send them to a server that does not (docs/decisions/0075)."""
 
 NEVER = 2**63 - 1
@@ -112,6 +113,8 @@ class TaskSuspendData(Struct):
     version: int
     actions: list[Action[PromiseRegisterCallback]]
     cancelSeen: bool | None = None
+    receives: tuple[str, ...] = ()
+    seen: int = 0
 
 
 class TaskFenceData(Struct):
@@ -152,6 +155,9 @@ DATA: dict[str, type] = {
             SchedulePause,
             ScheduleResume,
             ScheduleTrigger,
+            MessageSend,
+            TaskReceive,
+            TaskPublish,
         )
     },
     TaskCreate.kind: TaskCreateData,
@@ -190,7 +196,8 @@ def decode_request(kind: str, data: Any) -> ProtocolRequest:
         case TaskFulfillData():
             return TaskFulfill(read.id, read.version, read.action.data)
         case TaskSuspendData():
-            return TaskSuspend(read.id, read.version, tuple(_awaited(read)), read.cancelSeen)
+            awaited = tuple(_awaited(read))
+            return TaskSuspend(read.id, read.version, awaited, read.cancelSeen, read.receives, read.seen)
         case TaskFenceData():
             return TaskFence(read.id, read.version, _fenced(read.action))
         case TaskRecordData():
@@ -241,12 +248,15 @@ def encode_request(request: ProtocolRequest) -> tuple[str, Any]:
             return request.kind, {"id": request.id, "version": request.version, "action": _action(request.settle)}
         case TaskSuspend():
             callbacks = [PromiseRegisterCallback(awaited, request.id) for awaited in request.awaited]
-            return request.kind, {
+            suspension = {
                 "id": request.id,
                 "version": request.version,
                 "actions": [_action(callback) for callback in callbacks],
                 **({} if request.cancel_seen is None else {"cancelSeen": request.cancel_seen}),
             }
+            if request.receives:
+                suspension |= {"receives": request.receives, "seen": request.seen}
+            return request.kind, suspension
         case TaskFence():
             return request.kind, {"id": request.id, "version": request.version, "action": _action(request.action)}
         case TaskRecordStep():
@@ -354,6 +364,9 @@ HELD: dict[str, tuple[str, ...]] = {
     TaskFence.kind: ("action",),
     TaskRecordStep.kind: ("promise",),
     TaskContinueAs.kind: ("task",),
+    MessageSend.kind: ("promise",),
+    TaskReceive.kind: ("promise",),
+    TaskPublish.kind: ("promise",),
     TaskSearch.kind: ("tasks",),
     ScheduleGet.kind: ("schedule",),
     ScheduleCreate.kind: ("schedule",),

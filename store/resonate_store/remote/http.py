@@ -167,7 +167,7 @@ class Calls:
                 wait_ms = _retry_after(reply)
             doubtful = doubtful or sent
             wait_ms = max(wait_ms, self._backoff.pause_ms(tries))
-            if _is_final(answer) or not self._worth(end, wait_ms):
+            if _is_final(answer, kind) or not self._worth(end, wait_ms):
                 if answer is not None:
                     return answer._replace(doubtful=doubtful)
                 raise StoreUnreachable(f"{self._server.url} cannot be reached: {reason}")
@@ -233,9 +233,12 @@ class Calls:
             logger.warning("%s answers again", self._server.url)
 
 
-def _is_final(answer: Answer | None) -> bool:
-    """Return whether another try would get the same answer: 501, the server does not implement the request."""
-    return answer is not None and answer.status == 501
+def _is_final(answer: Answer | None, kind: str) -> bool:
+    """Return whether another try has no use.
+
+    501 says that the server does not implement the request, and 429 that an inbox is full: the caller decides.
+    """
+    return answer is not None and (answer.status == 501 or (answer.status == 429 and kind == "message.send"))
 
 
 def path_of(url: str) -> str:

@@ -25,6 +25,7 @@ from resonate_store.interface import Store, StoreClosed, StoreError
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.generation_requests import TaskContinueAs
 from resonate_store.model.ids import Identify, parent, random_id
+from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -58,6 +59,9 @@ from resonate_store.server_clock import ServerClock
 
 TIMEOUT_S: Final = 30.0
 """The time (s) after which a request without an answer fails."""
+_REFUSALS: Final = (400, 404, 405, 422, 501)
+"""Statuses with which a server may answer a kind that it does not know."""
+_UNKNOWN: Final = "messages and published state need a server of this project, at least of this version"
 PAGE: Final = 500
 """How many children are read at once."""
 
@@ -175,6 +179,10 @@ class HttpStore(Store):
     def has_generations(self) -> bool:
         return TaskContinueAs.kind in self._calls.kinds
 
+    @property
+    def takes_messages(self) -> bool:
+        return MessageSend.kind in self._calls.kinds
+
     def fences_records_by(self, id: str, version: int) -> bool:
         return self._held.version(id) == version
 
@@ -284,11 +292,11 @@ class HttpStore(Store):
         self._require_open()
         kind, data = encode_request(request)
         answer = self._calls.call(kind, data, self._timeout_s)
-        if answer.status >= 400 and kind in OWN_KINDS and kind not in answer.kinds:
-            reason = (
-                f"the server at {self.server.url} does not know {kind}: it is not a Resonate Serverless of this version"
-            )
-            return Response(status=400, error=reason)
+        if answer.status in _REFUSALS and kind in OWN_KINDS and kind not in answer.kinds:
+            about_messages = kind in (MessageSend.kind, TaskReceive.kind, TaskPublish.kind)
+            unknown = _UNKNOWN if about_messages else "it is not a Resonate Serverless of this version"
+            error = f"the server at {self.server.url} does not know {kind}: {unknown}"
+            return Response(status=501 if about_messages else 400, error=error)
         response = self._decoded(request, answer)
         if answer.doubtful and response.status in (404, 409):
             response = self._reconsider(request, response)

@@ -63,4 +63,11 @@ def chooses(ctx: Context) -> Generator[Any, Any, list[Any]]:
     return [first.value, both.values]
 
 
+@resonate.register
+def chats(ctx: Context) -> Generator[Any, Any, None]:
+    for count in (1, 2):
+        yield ctx.receive("chat")
+        yield ctx.publish("count", count)
+
+
 handler = resonate.handler()

@@ -377,6 +377,41 @@ def erratic(ctx: Context) -> Workflow:
     yield ctx.sleep(60)
 
 
+@resonate.register
+def chat(ctx: Context) -> Workflow:
+    """Receive until "bye", with a step and a publication for each message, and a reminder after an hour."""
+    got: list[str] = []
+    while not got or got[-1] != "bye":
+        try:
+            got.append((yield ctx.receive("chat", timeout=3600)))
+        except TimeoutError:
+            got.append("reminded")
+        yield ctx.run(add, len(got), 0)
+        yield ctx.publish("count", len(got))
+    return got
+
+
+@resonate.register
+async def chat_async(ctx: Context) -> list[str]:
+    got: list[str] = []
+    while not got or got[-1] != "bye":
+        try:
+            got.append(await ctx.receive("chat", timeout=3600))
+        except TimeoutError:
+            got.append("reminded")
+        await ctx.run(add, len(got), 0)
+        await ctx.publish("count", len(got))
+    return got
+
+
+@resonate.register
+def talk(ctx: Context, id: str) -> Workflow:
+    """Send two messages, a minute apart."""
+    yield ctx.send(id, "chat", "hello")
+    yield ctx.sleep(60)
+    yield ctx.send(id, "chat", "bye")
+
+
 handler = resonate.handler()
 
 

@@ -16,7 +16,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from resonate.engine.history import Issued, attempt_of, independent
+from msgspec.structs import replace
+
+from resonate.engine.history import Issued, as_record, attempt_of, independent
 from resonate_infra.cli.display import (
     STYLES,
     console,
@@ -40,13 +42,15 @@ from resonate_store.interface import whole
 from resonate_store.model.ids import generation_of, parent
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import PromiseGet
-from resonate_store.model.tags import AFTER, BEGUN, FUNC, KIND, LINK, ORIGIN
+from resonate_store.model.tags import AFTER, BEGUN, FUNC, KIND, LINK, MESSAGE, ORIGIN, PUBLISHED, TAKEN
 
 if TYPE_CHECKING:
     from rich.tree import Tree
 
 _FIRST = {"race": "first", "any": "first value", "all": "first error"}
 """What the record of a wait for several promises names, by its kind."""
+_ITEMS = {MESSAGE, PUBLISHED}
+"""Tags of the messages of an execution that wait, and of its published state."""
 
 
 class TreeNode:
@@ -140,6 +144,7 @@ def call_tree(session: Session, id: str) -> TreeNode:
     for each in above:
         found.update({promise.id: promise for promise in session.below(each, ".", None)})
 
+    found = _with_receipts(found)
     latest: dict[str, int] = {}
     for each in found:
         above_it = parent(each)
@@ -148,7 +153,7 @@ def call_tree(session: Session, id: str) -> TreeNode:
         latest[id] = answer.task.generation or 1
     nodes = {id: TreeNode(root, task_of(session, root), latest)}
     timers: list[tuple[int, str, PromiseView]] = []
-    for promise in sorted(found.values(), key=_place):
+    for promise in sorted(found.values(), key=lambda each: (not _ITEMS.isdisjoint(each.tags), _place(each))):
         step, _, attempt = promise.id.rpartition("~")
         step = timed_function(step)
         if step in (id, *found) and attempt.isdecimal():
@@ -172,6 +177,24 @@ def call_tree(session: Session, id: str) -> TreeNode:
         if step in nodes:
             nodes[step].retries.append(timer)
     return nodes[id]
+
+
+def _with_receipts(found: dict[str, PromiseView]) -> dict[str, PromiseView]:
+    """Return the promises with each taken message in the place of its command.
+
+    The value of a message, or of an item of the published state, is its param.
+    """
+    shown: dict[str, PromiseView] = {}
+    receipts: dict[str, PromiseView] = {}
+    for id, promise in found.items():
+        place = promise.tags.get(TAKEN)
+        if place is not None:
+            receipts[place] = replace(as_record(place, promise), value=promise.param)
+        elif _ITEMS.isdisjoint(promise.tags):
+            shown[id] = promise
+        else:
+            shown[id] = replace(promise, value=promise.param)
+    return {**shown, **receipts}
 
 
 @connected
@@ -208,8 +231,12 @@ def command_of(node: TreeNode) -> str:
     """Return what created the promise: `execution of order`, `run charge`, `rpc charge`, `a sleep` or `a promise`.
 
     The mark of an attempt that has begun is an `attempt charge`, and the marker of a patch is a `patch taxes-2`.
+    It is `message chat` for a message that waits, and `published progress` for an item of the published state.
     """
 
+    tags = node.promise.tags
+    if not _ITEMS.isdisjoint(tags):
+        return f"message {tags[MESSAGE]}" if MESSAGE in tags else f"published {tags[PUBLISHED]}"
     function = function_of(node.promise)
     if function and node.foreign:
         return f"execution of {function}"
@@ -235,7 +262,10 @@ def drawn(node: TreeNode, now: int) -> Tree:
 
 def _draw(node: TreeNode, shown: Tree, now: int) -> None:
     for child in node.children:
-        _draw(child, shown.add(_line(child, child.promise.id[len(node.promise.id) :], now)), now)
+        name = child.promise.id[len(node.promise.id) :]
+        if not _ITEMS.isdisjoint(child.promise.tags):  # the rest of the id says nothing to people
+            name = name.partition("-")[0]
+        _draw(child, shown.add(_line(child, name, now)), now)
 
 
 def _line(node: TreeNode, name: str, now: int) -> Any:

@@ -17,6 +17,7 @@ from resonate_store.machine.transitions import EVENTS, STATES, TRANSITIONS, Task
 from resonate_store.model.execution_requests import PromiseCancel
 from resonate_store.model.generation_requests import TaskContinueAs
 from resonate_store.model.ids import parent
+from resonate_store.model.message_requests import StatePut, TaskPublish
 from resonate_store.model.records import Cancellation, Record, ScheduleRecord, TaskRecord, TaskState
 from resonate_store.model.requests import (
     AwaitedCreate,
@@ -35,6 +36,7 @@ from resonate_store.model.requests import (
     TaskRecordStep,
     TaskRegister,
     TaskResume,
+    TaskSuspend,
     TaskSuspendRegistered,
     TaskVerify,
 )
@@ -53,6 +55,9 @@ from tests.support.build import (
     fulfill,
     get,
     listen,
+    message,
+    publish,
+    receive,
     recorded,
     release,
     settle,
@@ -198,6 +203,23 @@ def register_singly(scene: Scene) -> None:
     scene.apply(AwaitedCreate(*fields, awaiter="t", version=scene.version), PromiseAwait("a", "t", scene.version))
 
 
+def send(scene: Scene) -> None:
+    scene.change(receives=("m",))
+    scene.apply(message("t"))
+
+
+def take(scene: Scene) -> None:
+    scene.apply(message("t"), receive("t", version=scene.version))
+
+
+def put_state(scene: Scene) -> None:
+    scene.apply(StatePut(publish("t", version=scene.version)))
+
+
+def suspend_unseen(scene: Scene) -> None:
+    scene.apply(message("t"), TaskSuspend("t", scene.version, (), receives=("m",)))
+
+
 def give_up(scene: Scene) -> None:
     scene.apply(release("t", scene.version))
 
@@ -238,6 +260,7 @@ DRIVES: dict[TaskEvent, tuple[Drive, ...]] = {
     ),
     "cancel": (lambda scene: scene.apply(PromiseCancel("t")),),
     "next generation": (lambda scene: scene.apply(TaskContinueAs("t", scene.version, 2)),),
+    "message": (send,),
     "halt": (lambda scene: scene.apply(TaskHalt("t")),),
     "halt held": (lambda scene: scene.apply(TaskHalt("t", scene.version)),),
     "continue": (lambda scene: scene.apply(TaskContinue("t")),),
@@ -247,6 +270,7 @@ DRIVES: dict[TaskEvent, tuple[Drive, ...]] = {
         resumed(lambda scene: scene.apply(TaskSuspendRegistered("t", scene.version))),
         cancelled(lambda scene: scene.apply(suspend("t", "a", version=scene.version, cancel_seen=False))),
         cancelled(lambda scene: scene.apply(TaskSuspendRegistered("t", scene.version, cancel_seen=False))),
+        suspend_unseen,
     ),
     "register": (lambda scene: scene.apply(TaskRegister("t", scene.version, ("a",))),),
     "extend": (lambda scene: scene.apply(TaskExtend("t", scene.version, "p1")),),
@@ -257,6 +281,8 @@ DRIVES: dict[TaskEvent, tuple[Drive, ...]] = {
     "verify": (lambda scene: scene.apply(TaskVerify("t", scene.version)),),
     "offer": (offer,),
     "record": (lambda scene: scene.apply(recorded("t")),),
+    "take": (take,),
+    "publish": (put_state,),
     "deliver": (lambda scene: scene.apply(PromiseDelivered("t")),),
     "await": (
         lambda scene: scene.apply(callback("t", "other")),
@@ -275,7 +301,7 @@ def drives_of(state: TaskState | None, event: TaskEvent) -> tuple[Drive, ...]:
     if state is None:
         return tuple(map(late, DRIVES["create"] + DRIVES["create acquired"]))
     # Any request that reads a promise settles it if it is due; only `verify` reads too little of it.
-    elsewhere = (fire, register_singly)
+    elsewhere = (fire, register_singly, put_state)
     return tuple(late(drive) for each in DRIVES if each != "verify" for drive in DRIVES[each] if drive not in elsewhere)
 
 
@@ -293,7 +319,7 @@ def test_transitions_of_the_machine_are_those_of_the_table(subtests: pytest.Subt
 def test_transition_is_not_made_at_another_version(subtests: pytest.Subtests) -> None:
     events: tuple[TaskEvent, ...] = (
         *("acquire", "release", "suspend", "fulfill", "last attempt"),
-        *("halt held", "redirect", "register", "extend", "next generation"),
+        *("halt held", "redirect", "register", "extend", "next generation", "take"),
     )
     for state, event in product(STATES, events):
         with subtests.test(state=state, event=event):
@@ -319,8 +345,9 @@ def test_transition_events_include_each_request_about_promises_and_tasks() -> No
     searches = {kind for kind in get_args(Request) if kind.kind.endswith(".search")}
     schedules = {kind for kind in get_args(Request) if kind.kind.startswith("schedule.")}
 
-    # A heartbeat is carried out as one `TaskExtend` for each task, and `TaskRecordStep` as two other requests.
-    assert scene.kinds | searches | schedules | {TaskHeartbeat, TaskRecordStep} == set(get_args(Request))
+    # A heartbeat is carried out as one `TaskExtend` for each task, and these two as several other requests.
+    split = {TaskHeartbeat, TaskRecordStep, TaskPublish}
+    assert scene.kinds | searches | schedules | split == set(get_args(Request))
 
 
 def test_transition_table_is_in_the_rules() -> None:

@@ -111,3 +111,41 @@ def test_cancelled_execution_that_still_runs_is_shown(table: Table, over_table: 
     again = line.ok("executions", "cancel", id).fields
     assert (again["state"], again["cancellation"].partition(",")[0]) == ("pending", "already cancelled")
     assert line.ok("executions", "cancel", id, "--force").fields["state"] == "rejected_canceled"
+
+
+def test_message_is_sent_shown_and_refused(anywhere: CommandLine, id: str) -> None:
+    store = ("promises", "create", id, "--target", "svcc")
+    anywhere.ok(*store)
+    sent = anywhere.ok("executions", "send", id, "note", '{"n": 1}', "--key", "k")
+    assert sent.out == f"{id} has accepted the message note\n"
+    assert anywhere.json("executions", "send", id, "note", '{"n": 1}', "--key", "k")["param"]["data"] == {"n": 1}
+
+    children = anywhere.json("tree", id)["children"]
+    assert [(each["command"], each["value"]["data"], each["state"]) for each in children] == [
+        ("message note", {"n": 1}, "pending")
+    ]
+    assert "└── .message  message note  pending  for " in anywhere.ok("tree", id).out
+
+    for arguments, code, error in (
+        ((id, "note", '{"n": 2}', "--key", "k"), 1, "choose another key"),
+        ((f"{id}-x", "note", "1"), 6, "there is no execution"),
+        ((id, "", "1"), 1, "is empty"),
+        ((id, "note", "{"), 2, "VALUE"),
+    ):
+        refused = anywhere.run("executions", "send", *arguments)
+        assert (refused.code, error in refused.err) == (code, True), refused.err
+    anywhere.ok("promises", "resolve", id)
+    late = anywhere.run("executions", "send", id, "note", "1")
+    assert (late.code, "takes no more messages" in late.err) == (1, True)
+
+
+def test_tree_shows_received_messages_and_published_state(resonate: CommandLine, id: str) -> None:
+    resonate.ok("invoke", id, "-f", "chats", "-t", "worker")
+    resonate.ok("executions", "send", id, "chat", '"hello"')
+    resonate.run("invoke", id, "-f", "chats", "-t", "worker", "--wait", "--wait-timeout", "0.3")
+
+    lines = [line.split("  ") for line in resonate.ok("tree", id).out.splitlines()]
+    assert lines[0][-1].strip() == "waiting for a message: chat"
+    assert [line[1] for line in lines[1:]] == ["receive chat", "publish count", "published count"]
+    assert lines[1][-1].strip() == '"hello"'
+    assert resonate.json("tree", id)["task"]["receives"] == ["chat"]

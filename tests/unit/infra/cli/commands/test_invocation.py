@@ -79,7 +79,7 @@ def test_invoke_shows_why_attempts_fail(resonate: CommandLine, id: str) -> None:
 
     assert ran.code == 9
     [failed, *_] = [line for line in ran.err.splitlines() if "failed" in line]
-    known = "it has chooses, detaches, double, fails, order, retries, sleeps"
+    known = "it has chats, chooses, detaches, double, fails, order, retries, sleeps"
     why = rf"attempt \1 failed: function no_such not found in registry: {known}"
     assert re.match(rf"{id}: pending, version (\d), {why}", failed)
 
