@@ -21,9 +21,6 @@ from tests.support.steps import PATIENCE
 class Outside:
     """The awaiter of the promise, which is pending until `settle`."""
 
-    def ask(self, request: Request) -> Response:
-        raise AssertionError(f"nothing is asked here: {request}")
-
     def __init__(self) -> None:
         self.asked: list[float | None] = []
         self._settled = threading.Event()
