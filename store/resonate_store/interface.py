@@ -63,7 +63,7 @@ class MinimalStore(Protocol):
         Args:
             id: the id of the parent.
             separator: the text between the parent's id and the number of the child. The official SDKs use ":" below a
-                root. `ids.below` gives the text of a later generation.
+                root. `ids.below` gives the text of a later generation, and `ids.INBOX` is that of the messages.
 
         Returns:
             The children in any order. Their params and their very large values may be claims; `whole` reads such a

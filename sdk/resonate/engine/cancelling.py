@@ -171,6 +171,10 @@ class Cancelling(Issuing):
     def _cancel(self, node: Node, waiting: Node | None = None) -> None:
         if node.settled:
             return
+        if node.kind == "receive":
+            self._stop_receiving(node)
+        if node.settled:
+            return
         if not node.external:
             self._cancel_here(node)
         elif node.kind == "rpc":

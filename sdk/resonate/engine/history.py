@@ -17,6 +17,7 @@ from resonate.errors import ResultTypeError
 from resonate.payloads import codec
 from resonate.workflow.commands import Command, sentence
 from resonate.workflow.context import Context
+from resonate_store.model.ids import generation_of
 from resonate_store.model.records import PromiseView
 from resonate_store.model.tags import FUNC, KIND, LINK, MESSAGE, NAME, ORIGIN, PARENT, SCOPE, TAKEN, TARGET, TIMER
 
@@ -137,9 +138,10 @@ class KnownRecords:
             self.messages[message.id] = message
             return
         self.messages.pop(message.id, None)
-        if place is not None:
+        if place is not None and generation_of(place, self._root.id) == self._root.info.generation:
             self.receipts[place] = message
             above, _, number = place.rpartition(".")
+            number = number.rpartition("+")[2]
             if number.isdecimal():
                 self._lengths[above] = max(self._lengths.get(above, 0), int(number))
 

@@ -22,6 +22,7 @@ from resonate.errors import (
     MessagesNotSupportedError,
     NonDeterminismError,
     PayloadTooLargeError,
+    ResonateCanceledError,
     message_conflict,
     message_refusal,
     refusal,
@@ -57,7 +58,7 @@ class InboxCommands(Nodes):
         super().__init__(root, registry, dependencies, private, encoders)
         self.takes_messages = True
         self._waiting: dict[str, deque[PromiseView]] = {}
-        self._taking: set[Node] = set()
+        self._taking: dict[Node, str] = {}
 
     # What the worker calls
 
@@ -81,7 +82,7 @@ class InboxCommands(Nodes):
             self._sent_message(ask, request, response)
         elif isinstance(request, TaskReceive):
             assert promise is not None, "the worker has checked it"
-            self._taking.discard(node)
+            self._taking.pop(node, None)
             self.records.messages.pop(promise.id, None)
             self._settle_receipt(node, promise)
         elif promise is None:
@@ -172,10 +173,19 @@ class InboxCommands(Nodes):
         waiting = self._waiting.get(node.name)
         if not waiting:
             return False
-        self._taking.add(node)
-        request = TaskReceive(self.root.node.id, 0, waiting.popleft().id, node.name, node.id, node.timer)
+        message = waiting.popleft().id
+        self._taking[node] = message
+        request = TaskReceive(self.root.node.id, 0, message, node.name, node.id, node.timer)
         self._actions.append(Ask(node, request))
         return True
+
+    def _stop_receiving(self, node: Node) -> None:
+        """Give up a wait for a message. A message that it was about to take waits again."""
+        if self._taking.pop(node, None) is not None:
+            self._actions = [each for each in self._actions if not (isinstance(each, Ask) and each.node is node)]
+            self._sort()
+        if not node.external:
+            self.settle(node, None, ResonateCanceledError(node.id))
 
     def _settle_receipt(self, node: Node, message: PromiseView) -> None:
         """Settle a command with the message that it has taken."""
@@ -236,7 +246,9 @@ class InboxCommands(Nodes):
     def _sort(self) -> None:
         """Put the messages that wait into the order of acceptance."""
         self._waiting = {}
-        for message in sorted(self.records.messages.values(), key=_acceptance):
+        taking = set(self._taking.values())
+        waiting = [message for id, message in self.records.messages.items() if id not in taking]
+        for message in sorted(waiting, key=_acceptance):
             self._waiting.setdefault(message.tags[MESSAGE], deque()).append(message)
 
 

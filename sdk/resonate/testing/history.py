@@ -22,7 +22,7 @@ from resonate.engine.history import Issued, independent
 from resonate.errors import PayloadError, refusal
 from resonate.payloads import codec
 from resonate_store.interface import Store, whole
-from resonate_store.model.ids import below, family, generation_of
+from resonate_store.model.ids import INBOX, below, family, generation_of
 from resonate_store.model.records import PromiseState, PromiseView, Task
 from resonate_store.model.requests import PromiseGet, TaskGet
 from resonate_store.model.tags import AFTER, FUNC, KIND, MESSAGE, ORIGIN, PARENT, PUBLISHED, TAKEN, TARGET
@@ -289,10 +289,14 @@ def export_history(store: Store, id: str) -> History:
         if record.id == id or not record.foreign:
             generation = _generation_of(record)
             children = store.children(record.id, below(generation))
+            if generation is not None and record.task is not None and record.task.messages:
+                children = [*children, *store.children(record.id, INBOX)]
+            current = generation or 1
             found += (
                 _recorded(store, whole(child, store))
                 for child in children
-                if not independent(child) and (generation_of(child.id, record.id) or generation) in (1, generation)
+                if not independent(child)
+                and (generation_of(child.tags.get(TAKEN, child.id), record.id) or current) == current
             )
     return History(id, found)
 

@@ -242,7 +242,7 @@ class _Replay:
         children = history.children(history.id)
         promise = _as_pending(history.root.promise)
         if (generation := history.root.task and history.root.task.generation) is not None:
-            promise = replace(promise, param=children[0].promise.value)
+            promise = replace(promise, param=next(each.promise.value for each in children if each.begins_generation))
         begun = [child.promise for child in children]
         try:
             root = worker._root(promise, generation, begun, first=not begun)  # pyright: ignore[reportPrivateUsage]

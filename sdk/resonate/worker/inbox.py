@@ -9,6 +9,7 @@ from resonate.engine.interpreter import Execution
 from resonate.worker.lease import Lease, Lost
 from resonate_store.interface import Store, StoreError
 from resonate_store.model.clock import Clock
+from resonate_store.model.ids import INBOX
 from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
 from resonate_store.model.records import Task
 from resonate_store.model.requests import Response, TaskGet
@@ -57,16 +58,16 @@ class InboxRequests:
         return response
 
     def look(self, response: Response | None = None) -> None:
-        """Read the children of the task if new messages were accepted.
+        """Read the messages of the task if new messages were accepted.
 
         Args:
             response: a response with the present task. None reads it.
         """
         task = (response or self._held(TaskGet(self._task.id))).task
         if task is not None and task.messages != self.seen:
-            # The children are read afterwards, so they have at least these messages.
+            # They are read afterwards, so these messages are among them.
             self.seen = task.messages
-            self._execution.heard(self._store.children(self._task.id))
+            self._execution.heard(self._store.children(self._task.id, INBOX))
 
     def _send(self, request: MessageSend) -> Response:
         """Send a message, after a check of the lease: a worker that has lost its task must not begin anything."""

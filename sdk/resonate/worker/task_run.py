@@ -84,7 +84,8 @@ class Report(Struct, frozen=True):
 
     `error` is why it was released or halted. `promise` is the task's settled promise, if it was completed.
     `caller` is the task that waited for it, with its promise, if this process has acquired that. `arguments` are those
-    of the next history, if it was continued: the worker then runs that, and reports how that ended.
+    of the next history, if it was continued: the worker then runs that, and reports how that ended. `waiting` are the
+    messages that it can still take, of the first `seen` that were accepted.
     """
 
     status: Status
@@ -92,6 +93,8 @@ class Report(Struct, frozen=True):
     promise: PromiseView | None = None
     caller: tuple[Task, PromiseView] | None = None
     arguments: Value | None = None
+    waiting: Sequence[PromiseView] = ()
+    seen: int = 0
 
 
 class TaskRun:
@@ -402,7 +405,8 @@ class TaskRun:
         self._lease.confirm(asked_at)
         if self._calls.ends_by(asked_at):
             raise HandOver
-        return Report("continued", arguments=arguments.value)
+        waiting = tuple(self._execution.records.messages.values())
+        return Report("continued", arguments=arguments.value, waiting=waiting, seen=self._inbox.seen)
 
     def _fulfill(self, finished: Finished) -> Report:
         task = self._task

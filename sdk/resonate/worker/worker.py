@@ -34,7 +34,7 @@ from resonate.errors import (
 )
 from resonate.payloads import codec
 from resonate.payloads.fitting import Unfit
-from resonate.worker.generations import NO_GENERATIONS, begins_generation, later_generation
+from resonate.worker.generations import NO_GENERATIONS, is_older, later_generation
 from resonate.worker.lease import Lease, Lost
 from resonate.worker.resources import Resources
 from resonate.worker.task_run import HandOver, Report, TaskRun
@@ -152,7 +152,9 @@ class Worker:
         children: Sequence[PromiseView] | None = None
         if task.generation is not None:
             try:
-                promise, children = later_generation(self._store, task.generation, promise)
+                promise, children = later_generation(
+                    self._store, task.generation, promise, has_messages=task.messages > 0
+                )
             except (StoreError, DecryptionError) as error:
                 return self._release(task, f"{type(error).__name__}: {error}")
         lineage = _lineage_of(promise)
@@ -162,7 +164,8 @@ class Worker:
                 return report
             # Only the lineage, which stays the same, is kept of the history that has ended.
             generation = 2 if task.generation is None else task.generation + 1
-            task, children = replace(task, generation=generation, resumed_by=()), ()
+            task = replace(task, generation=generation, resumed_by=(), messages=report.seen)
+            children = report.waiting
             promise = replace(promise, param=report.arguments)
 
     def _run_history(
@@ -304,7 +307,7 @@ class Worker:
             # The deployment may be wrong, so an execution that an earlier one has begun is not rejected.
             if children is None:
                 children = self._store.children(promise.id)
-            if (generation is None and not first) or any(not begins_generation(child) for child in children):
+            if (generation is None and not first) or any(not is_older(child) for child in children):
                 if self.private or encoder is not None:
                     # The reason of a halted task is not encrypted, so it must not contain payloads.
                     raise SignatureError(f"the arguments of {promise.id} do not fit {registered.name}") from None

@@ -213,7 +213,7 @@ class EmbeddedStore(Subscribable, Store, ABC):
     def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
         with self._exclusive:
             now = self.clock.now()
-            family, begin = (id if len(separator) == 1 else id + separator), len(id)
+            family, begin = (id + separator if separator[-1] == "+" else id), len(id)
             return [
                 record.promise()
                 for record in self._children_of(family)

@@ -102,12 +102,16 @@ def is_below(id: str, top: str) -> bool:
     return id[len(top)] == ":" and (colon := re.search(_LINEAGE, id)) is not None and colon.start() == len(top)
 
 
+INBOX = ".message-"
+"""The text between the id of an execution and the rest of the ids of its messages."""
+
+
 def message_id(execution: str, key: str) -> str:
     """Return the id of a message to an execution. It follows from the message's idempotency key.
 
     Its last segment is neither a number nor a retry timer, and has no separator.
     """
-    return f"{execution}.message-{_digest(key)}"
+    return f"{execution}{INBOX}{_digest(key)}"
 
 
 def state_id(execution: str, key: str = "") -> str:

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from resonate_store.interface import Store, StoreClosed, StoreError
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.generation_requests import TaskContinueAs
-from resonate_store.model.ids import Identify, parent, random_id
+from resonate_store.model.ids import INBOX, Identify, parent, random_id
 from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import (
@@ -191,10 +191,10 @@ class HttpStore(Store):
 
         A task that was just acquired has them from the response. Otherwise they are searched.
         """
-        found = self._held.take_preload(id)
-        if found is None:
+        found, below = self._held.take_preload(id), f"{id}{separator}"
+        # In a later generation the response has no messages.
+        if found is None or (separator == INBOX and not any(promise.id.startswith(below) for promise in found)):
             found = self._search(id, separator)
-        below = f"{id}{separator}"
         return [promise for promise in found if promise.id.startswith(below) and parent(promise.id) == id]
 
     def _search(self, id: str, separator: str) -> list[PromiseView]:
