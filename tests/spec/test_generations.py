@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from resonate_store.machine.effects import Prune
-from resonate_store.model.generation_requests import TaskContinueAs
+from resonate_store.model.execution_requests import TaskContinueAs
 from resonate_store.model.ids import below, family, generation_of
 from resonate_store.model.records import Record
 from resonate_store.model.requests import PromiseCreate

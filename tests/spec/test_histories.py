@@ -12,8 +12,7 @@ from msgspec.structs import replace
 from resonate_store.delivery.outlets import deliver
 from resonate_store.machine.effects import Change
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.execution_requests import PromiseCancel
-from resonate_store.model.generation_requests import TaskContinueAs
+from resonate_store.model.execution_requests import PromiseCancel, TaskContinueAs
 from resonate_store.model.ids import is_below
 from resonate_store.model.records import STANDING, Record
 from resonate_store.model.requests import (

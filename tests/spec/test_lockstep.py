@@ -19,8 +19,7 @@ from msgspec.structs import replace
 from resonate_store.delivery.outlets import deliver
 from resonate_store.local.memory import MemoryStore
 from resonate_store.local.sqlite import SqliteStore
-from resonate_store.model.execution_requests import PromiseCancel
-from resonate_store.model.generation_requests import TaskContinueAs
+from resonate_store.model.execution_requests import PromiseCancel, TaskContinueAs
 from resonate_store.model.message_requests import StatePut, TaskPublish
 from resonate_store.model.records import CatchUp, Overlap, SettledState, TaskState
 from resonate_store.model.requests import (

@@ -7,8 +7,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from resonate_store.model.execution_requests import PromiseCancel
-from resonate_store.model.generation_requests import TaskContinueAs
+from resonate_store.model.execution_requests import PromiseCancel, TaskContinueAs
 from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
 from resonate_store.model.records import PromiseView, Schedule, Task, Value
 from resonate_store.model.requests import (

@@ -15,9 +15,8 @@ from resonate.errors import (
 from resonate.payloads import codec
 from resonate.workflow.messages import check_message, require_name
 from resonate_store.interface import Store
-from resonate_store.machine.checks import problem_with_size
 from resonate_store.model.ids import state_id
-from resonate_store.model.limits import size_of
+from resonate_store.model.limits import problem_with_size, size_of
 from resonate_store.model.message_requests import MessageSend
 from resonate_store.model.records import PromiseView
 from resonate_store.model.requests import PromiseGet, PromiseSearch, Request, Response

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from resonate.encoders import Encoder
 from resonate.engine.actions import Create, ReadPromise
 from resonate.engine.blocking import refuse_above
+from resonate.engine.commands.messages import InboxCommands
+from resonate.engine.commands.patches import Patches
 from resonate.engine.conventions import Conventions
 from resonate.engine.history import Issued, outcome_of, shows_step
-from resonate.engine.messages import InboxCommands
 from resonate.engine.model import NOTHING_YET, Coroutine, Gathering, Node, Outcome, Work
-from resonate.engine.patches import Patches
 from resonate.errors import NonDeterminismError
 from resonate.idempotency import taken_by
 from resonate.workflow.commands import Cancel, Command, Composite, LocalCall, PromiseCommand, RemoteCall

@@ -43,7 +43,7 @@ from resonate.worker.lease import Lease, Lost
 from resonate.worker.resources import Resources
 from resonate_store.interface import StoreError
 from resonate_store.model import addresses, ids
-from resonate_store.model.generation_requests import TaskContinueAs
+from resonate_store.model.execution_requests import TaskContinueAs
 from resonate_store.model.limits import excess
 from resonate_store.model.records import PromiseView, Task, Value
 from resonate_store.model.requests import (

@@ -173,7 +173,7 @@ def require_name(what: str, name: Any) -> None:
         ValueError: the store would refuse it.
     """
     require(what, name, str)
-    from resonate_store.machine.checks import problem_with_name
+    from resonate_store.model.ids import problem_with_name
 
     if problem := problem_with_name(what, name):
         raise ValueError(problem)

@@ -14,7 +14,7 @@ from typing import Final
 
 from resonate_store.dynamo.writes import written
 from resonate_store.machine import Outcome
-from resonate_store.model.generation_requests import TaskContinueAs
+from resonate_store.model.execution_requests import TaskContinueAs
 from resonate_store.model.ids import message_id
 from resonate_store.model.message_requests import MessageSend, TaskReceive
 from resonate_store.model.records import Entry, Key, Record, key_of

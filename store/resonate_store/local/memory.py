@@ -20,7 +20,7 @@ from resonate_store.machine.effects import Change
 from resonate_store.machine.generations import continued
 from resonate_store.machine.search import page_of, place_of
 from resonate_store.model.clock import Clock
-from resonate_store.model.generation_requests import TaskContinueAs
+from resonate_store.model.execution_requests import TaskContinueAs
 from resonate_store.model.ids import family, family_of
 from resonate_store.model.records import Entry, Key, Record, ScheduleRecord
 from resonate_store.model.requests import PromiseRecord, Request, TaskCreate

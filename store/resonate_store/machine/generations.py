@@ -10,7 +10,7 @@ from resonate_store.machine.draft import Draft, Outcome, Transition
 from resonate_store.machine.effects import Change
 from resonate_store.machine.tasks import not_found, not_held
 from resonate_store.model import ids
-from resonate_store.model.generation_requests import TaskContinueAs
+from resonate_store.model.execution_requests import TaskContinueAs
 from resonate_store.model.records import Record
 from resonate_store.model.requests import Response
 

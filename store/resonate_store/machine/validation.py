@@ -10,11 +10,10 @@ import re
 from collections.abc import Callable
 from typing import Any, get_args
 
-from resonate_store.machine.checks import encodable, problem_with_name, problem_with_place, problem_with_size
 from resonate_store.model import addresses, cron, ids
-from resonate_store.model.execution_requests import PromiseCancel
-from resonate_store.model.generation_requests import TaskContinueAs
-from resonate_store.model.limits import size_of
+from resonate_store.model.execution_requests import PromiseCancel, TaskContinueAs
+from resonate_store.model.ids import encodable, problem_with_name, problem_with_place
+from resonate_store.model.limits import problem_with_size, size_of
 from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
 from resonate_store.model.records import END_OF_TIME, CatchUp, Overlap, Value
 from resonate_store.model.requests import (

@@ -21,6 +21,8 @@ import zlib
 from collections.abc import Callable
 
 MAX_ID_BYTES = 1000
+MAX_NAME_BYTES = 200
+"""The largest size (bytes) of the name of a message, and of the key of a published value."""
 SEPARATORS = (".", ":")
 """The characters that can separate an id from the number of its child."""
 
@@ -157,3 +159,31 @@ def problem_with(id: str, what: str = "id") -> str | None:
     if "\0" in id:
         return f"the {what} {id!r} contains a NUL character"
     return None
+
+
+def problem_with_place(place: str, task: str) -> str | None:
+    """Return why `place` is not the id of a command of the task, or None if it is."""
+    if problem := problem_with(place, "id of the command"):
+        return problem
+    return None if is_below(place, task) else f"the command {place!r} is not below the task {task!r}"
+
+
+def problem_with_name(what: str, text: str, most_bytes: int = MAX_NAME_BYTES) -> str | None:
+    """Return why the text is not valid as a name of at most `most_bytes`, or None if it is. `what` is for people."""
+    if not text:
+        return f"the {what} is empty"
+    if not encodable(text) or "\0" in text:
+        return f"the {what} {text!r} is not valid Unicode text without NUL"
+    size = len(text.encode())
+    return f"the {what} has {size} bytes and {most_bytes} is the limit" if size > most_bytes else None
+
+
+def encodable(text: str) -> bool:
+    """Return whether the text is valid Unicode. Half of a surrogate pair cannot be stored."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -33,3 +33,10 @@ def excess(id: str, role: str, value: Value, limit_bytes: int = MAX_VALUE_BYTES)
         return None
     what = f"the {role} of promise {id!r} has {size} bytes, encoded"
     return f"{what}, and {limit_bytes} is the limit (RESONATE_PAYLOAD_LIMIT): {ADVICE}"
+
+
+def problem_with_size(size: int) -> str | None:
+    """Return why a message of `size` bytes is too large, or None if it is not."""
+    if size <= MAX_WAITING_BYTES:
+        return None
+    return f"the message has {size} bytes, encoded, and {MAX_WAITING_BYTES} is the limit: {ADVICE}"

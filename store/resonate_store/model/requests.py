@@ -12,8 +12,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from resonate_store.model.execution_requests import Holder, PromiseCancel
-from resonate_store.model.generation_requests import TaskContinueAs
+from resonate_store.model.execution_requests import Holder, PromiseCancel, TaskContinueAs
 from resonate_store.model.message_requests import MessageSend, StatePut, TaskPublish, TaskReceive
 from resonate_store.model.message_requests import TaskRegister as TaskRegister
 from resonate_store.model.message_requests import TaskSuspend as TaskSuspend

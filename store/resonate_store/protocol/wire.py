@@ -18,8 +18,7 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from resonate_store.model.execution_requests import PromiseCancel
-from resonate_store.model.generation_requests import TaskContinueAs
+from resonate_store.model.execution_requests import PromiseCancel, TaskContinueAs
 from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
 from resonate_store.model.records import END_OF_TIME, PromiseView, Schedule, Task
 from resonate_store.model.requests import (

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from resonate_store.interface import Store, StoreClosed, StoreError
 from resonate_store.model.clock import Clock, ambient
-from resonate_store.model.generation_requests import TaskContinueAs
+from resonate_store.model.execution_requests import TaskContinueAs
 from resonate_store.model.ids import INBOX, Identify, parent, random_id
 from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
 from resonate_store.model.records import PromiseView, Task

@@ -14,8 +14,7 @@ from resonate_store.machine import NeedChildren, NeedRecords, NeedSchedule, deci
 from resonate_store.machine.draft import Need
 from resonate_store.machine.tasks import MAX_ATTEMPTS
 from resonate_store.machine.transitions import EVENTS, STATES, TRANSITIONS, TaskEvent, with_section
-from resonate_store.model.execution_requests import PromiseCancel
-from resonate_store.model.generation_requests import TaskContinueAs
+from resonate_store.model.execution_requests import PromiseCancel, TaskContinueAs
 from resonate_store.model.ids import parent
 from resonate_store.model.message_requests import StatePut, TaskPublish
 from resonate_store.model.records import Cancellation, Record, ScheduleRecord, TaskRecord, TaskState

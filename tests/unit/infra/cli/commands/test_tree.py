@@ -7,7 +7,7 @@ import re
 from resonate.payloads.codec import encode_error
 from resonate_infra.server.assembly import Server
 from resonate_store.model.clock import ManualClock, ambient
-from resonate_store.model.generation_requests import TaskContinueAs
+from resonate_store.model.execution_requests import TaskContinueAs
 from resonate_store.model.requests import PromiseCreate, PromiseRecord, PromiseSettle, TaskCreate, TaskSuspend
 from resonate_store.model.tags import (
     AFTER,

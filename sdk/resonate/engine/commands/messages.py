@@ -31,9 +31,8 @@ from resonate.payloads import codec
 from resonate.payloads.restore import Asked
 from resonate.workflow.messages import InboxCommand, PublishCommand, ReceiveCommand, SendCommand
 from resonate.workflow.registry import Registry
-from resonate_store.machine.checks import problem_with_size
 from resonate_store.model.ids import problem_with
-from resonate_store.model.limits import size_of
+from resonate_store.model.limits import problem_with_size, size_of
 from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
 from resonate_store.model.records import EMPTY, Claim, PromiseView
 from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseRecord, Response
