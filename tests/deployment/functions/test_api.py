@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from resonate_infra.testing.moto.cloud import CountedCall
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.model.clock import ManualClock
+from resonate_store.protocol.wire import OWN_KINDS
 from tests.deployment.functions.conftest import NIGHT, Load, ask
 from tests.support.envelopes import read
 from tests.support.tokens import public
@@ -37,7 +38,7 @@ def test_api_answers_an_event_of_api_gateway(begun: OfflineStack, event: Load) -
         "status": 200,
         "version": "2026-04-01",
         "resonate:time": begun.clock.now(),
-        "resonate:kinds": ["task.record"],
+        "resonate:kinds": list(OWN_KINDS),
     }
     assert answer["data"]["promise"]["state"] == "pending"
     assert answer["data"]["task"]["state"] == "pending"
