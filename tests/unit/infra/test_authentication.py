@@ -171,6 +171,7 @@ FOREIGN: list[tuple[str, dict[str, Any]]] = [
     ("task.fence", {"id": "t1.a", "version": 1, "action": action("promise.create", placed("t1.b", origin="t2.b"))}),
     ("promise.get", {"id": "t2.a"}),
     ("promise.create", placed("t2.a")),
+    ("promise.cancel", {"id": "t2.x"}),
     ("promise.settle", {"id": "t2.a", "state": "resolved"}),
     ("promise.register_callback", {"awaited": "t2.a", "awaiter": "t1.a"}),
     ("promise.register_callback", {"awaited": "t1.a", "awaiter": "t2.a"}),
