@@ -17,7 +17,7 @@ from resonate_infra.conformance.runner import START, Send
 from resonate_store.model.ids import message_id
 from tests.support.linearizability import Operation, answer_in, envelope
 
-CLIENTS = 36
+CLIENTS = 44
 LOOKS = 3
 """How many requests look, after a race, at what it came to; they are the last in a history."""
 LATER = START + 3_600_000
