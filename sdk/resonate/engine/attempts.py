@@ -358,6 +358,9 @@ class Attempts(ABC):
             work = node.work
             if work is not None and (node.id == id or node.id.startswith(f"{id}.")):
                 work.canceled = True
+                if work.opening is not None:
+                    close_workflow(work.opening.coroutine, work.name)
+                    work.opening = None
         self.pausing = [work for work in self.pausing if not work.canceled]
         for id, timer in list(self.timers.items()):
             if timer.retries is not None and timer.retries.canceled:
