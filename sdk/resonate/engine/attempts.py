@@ -17,7 +17,7 @@ from resonate.engine.actions import Action, Continued, Create, Finished, ReadChi
 from resonate.engine.functions import attempt_limits, attempt_log, retries
 from resonate.engine.functions.exits import failure_of
 from resonate.engine.history import NOTHING, Issued, KnownRecords
-from resonate.engine.model import AttemptLimits, Kind, Node, Opening, Outcome, Work, close_workflow
+from resonate.engine.model import AttemptLimits, Kind, Node, Opening, Outcome, Work, close_workflow, is_within
 from resonate.engine.progress import Progress
 from resonate.errors import (
     NonDeterminismError,
@@ -356,7 +356,7 @@ class Attempts(ABC):
         """Cancel the functions of a promise and of those below it, and forget what they were about to do."""
         for node in nodes:
             work = node.work
-            if work is not None and (node.id == id or node.id.startswith(f"{id}.")):
+            if work is not None and is_within(node.id, id):
                 work.canceled = True
                 if work.opening is not None:
                     close_workflow(work.opening.coroutine, work.name)

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from resonate.engine.actions import Action, CancelCall, Create, RecordOutcome, Run
 from resonate.engine.issuing import NEXT, Issuing
-from resonate.engine.model import NOTHING_YET, Coroutine, Gathering, Kind, Node
+from resonate.engine.model import NOTHING_YET, Coroutine, Gathering, Kind, Node, is_within
 from resonate.errors import ResonateCanceledError
 from resonate.payloads import codec
 from resonate.workflow.commands import Command, Promise
@@ -210,8 +210,3 @@ class Cancelling(Issuing):
         if awaited is None:
             return ()
         return (awaited,) if awaited.gathering is None else awaited.gathering.unsettled()
-
-
-def is_within(id: str, top: str) -> bool:
-    """Return whether a promise is `top` or below it."""
-    return id == top or id.startswith(f"{top}.")

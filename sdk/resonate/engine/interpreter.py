@@ -19,11 +19,11 @@ from typing import Any
 from resonate.encoders import Encoder
 from resonate.engine.actions import Action, Create
 from resonate.engine.blocking import WORTH_SUSPENDING_MS, Blocked, blocked_on
-from resonate.engine.cancelling import Cancelling, is_within
+from resonate.engine.cancelling import Cancelling
 from resonate.engine.conventions import Conventions
 from resonate.engine.functions.exits import failure_of
 from resonate.engine.history import may_belong
-from resonate.engine.model import NOTHING_YET, Coroutine, Node, Outcome, Work, in_rows, noted
+from resonate.engine.model import NOTHING_YET, Coroutine, Node, Outcome, Work, in_rows, is_within, noted
 from resonate.errors import NonDeterminismError, ResultTypeError, refusal
 from resonate.idempotency import already_exists, belongs_elsewhere, created_alike
 from resonate.payloads import codec

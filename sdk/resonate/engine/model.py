@@ -37,6 +37,11 @@ _endless: list[Resumable] = []
 """Workflows that cannot be closed. They are kept, because Python prints an error when one is freed."""
 
 
+def is_within(id: str, top: str) -> bool:
+    """Return whether the promise `id` is `top` or below it."""
+    return id == top or id.startswith(f"{top}.")
+
+
 class Kind(enum.Enum):
     """Whether a user function is a plain step, a generator workflow or async."""
 

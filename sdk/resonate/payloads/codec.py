@@ -304,9 +304,13 @@ def encode_cancellation(error: BaseException) -> Value:
 
 def error_in(value: Value) -> BaseException:
     """Return the error of a payload that `encode_error` made without an encoder."""
+    return _rebuilt(decode(value))
+
+
+def _rebuilt(content: Any) -> BaseException:
+    """Return the error that this data describes."""
     from resonate.payloads.rebuild_exceptions import error_of, is_error
 
-    content = decode(value)
     return error_of(content) if is_error(content) else Exception(content)
 
 
@@ -322,9 +326,7 @@ def decode_error(promise: PromiseView, encoder: Encoder[Any, str | None] | None 
         return _unreadable(promise, error, encoder)
     if isinstance(content, BaseException):
         return content
-    from resonate.payloads.rebuild_exceptions import error_of, is_error
-
-    return error_of(content) if is_error(content) else Exception(content)
+    return _rebuilt(content)
 
 
 def _error_content(value: Value, encoder: Encoder[Any, str | None] | None) -> Any:

@@ -351,8 +351,8 @@ class Context(Combining, Patching, Messaging):
                 yield ctx.sleep(60)
                 return ctx.continue_as(seen)
 
-        The workflow returns it at once. The execution then goes on under the same promise, and whoever waits for its
-        result waits on. Its function is called again, with these arguments. Replay reads the present history only, and
+        The workflow returns it at once. The execution then continues under the same promise, so its handles still wait
+        for the result. Its function is called again, with these arguments. Replay reads the present history only, and
         earlier ones are deleted. Attached calls end first, as at any return. The deadline stays that of the start.
 
         Args:

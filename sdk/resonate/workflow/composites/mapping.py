@@ -13,7 +13,7 @@ from msgspec import Struct
 from resonate.payloads import codec
 from resonate.payloads.restore import restore
 from resonate.workflow.commands import LFC, LFI, RFI, Command, Composite, Promise
-from resonate.workflow.options import UNSET, Options, RemoteOptions, RunOptions, by_name
+from resonate.workflow.options import RemoteOptions, RunOptions, by_name
 from resonate_store.model.records import Value
 
 T = TypeVar("T")
@@ -116,13 +116,10 @@ class Map(Composite[T_co]):
         return self
 
     def steps(self) -> Generator[Any, Any, Any]:
-        plain = yield LFC[Any](run_items, "map", (self.calls, self.limit, self.tolerated), {}, _OF_MAPS)
+        plain = yield LFC[Any](run_items, "map", (self.calls, self.limit, self.tolerated), {})
         values = [restore(value, self.annotation) for value in plain["values"]]
         failures = [MapFailure(index, codec.error_in(Value(data=data))) for index, data in plain["failures"]]
         return MapResult(values, failures, plain["begun"])
-
-
-_OF_MAPS: Options = UNSET
 
 
 def run_items(_: Any, calls: Sequence[Command[Any]], limit: int, tolerated: int) -> Generator[Any, Any, dict[str, Any]]:
