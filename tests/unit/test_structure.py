@@ -237,7 +237,7 @@ TESTED_ELSEWHERE = {
     "resonate.client.cancellation": "sdk/engine/test_cancelling.py",
     "resonate.errors.canceled": "sdk/engine/test_cancelling.py",
     "resonate.workflow.combining": "sdk/workflow/test_combinators.py",
-    "resonate.workflow.composites.mapping": "sdk/workflow/test_combinators.py",
+    "resonate.workflow.composites.mapping": "sdk/engine/test_mapping.py",
     "resonate_store.machine.cancellation": "../spec/test_corpus.py",
     "resonate_store.machine.suspensions": "../spec/test_rules_waiting.py",
     "resonate_store.model.execution_requests": "../spec/test_corpus.py",
