@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import get_args
 
 import pytest
@@ -11,7 +10,7 @@ from resonate_infra.testing.moto.cloud import Moment
 from resonate_infra.testing.stack import OfflineStack
 from tests.deployment.conftest import Begin
 from tests.support import journal
-from tests.support.faults import Fault, in_turn
+from tests.support.faults import Fault, in_turn, positions
 
 RESULTS = {True: ["tea in stock", "twice", 7], False: [3, "twice", 7]}
 
@@ -37,7 +36,7 @@ def test_attempts_beyond_their_limit_are_retried_on_lambda(stack: OfflineStack, 
 def test_fault_at_each_request_runs_no_attempt_twice(
     stack: OfflineStack, begin: Begin, asynchronous: bool, moments: tuple[Moment, ...]
 ) -> None:
-    for position in itertools.count():
+    for position in positions():
         stack.clear()
         journal.clear()
         moment = moments[position % len(moments)]

@@ -1,6 +1,5 @@
 """Executions that continue as new histories, in the deployment: faults at each request, deletion, and its limits."""
 
-import itertools
 from typing import get_args
 
 import pytest
@@ -12,7 +11,7 @@ from resonate_store.model.requests import PromiseRecord, PromiseSettle
 from resonate_store.model.tags import ORIGIN, PARENT, SCOPE
 from tests.deployment.conftest import IN_BOTH_DELIVERIES, Begin
 from tests.support import journal
-from tests.support.faults import Fault, in_turn
+from tests.support.faults import Fault, in_turn, positions
 from tests.support.present import present
 from tests.support.records import records_in_table
 
@@ -41,7 +40,7 @@ def test_generations_survive_a_fault_at_each_request(
     stack: OfflineStack, begin: Begin, delivery: str, function: str, moments: tuple[Moment, ...]
 ) -> None:
     generations = 2
-    for position in itertools.count():
+    for position in positions():
         stack.clear()
         journal.clear()
         moment = moments[position % len(moments)]

@@ -18,7 +18,7 @@ from resonate_store.model.records import Claim
 from tests.deployment.conftest import IN_BOTH_DELIVERIES, Begin
 from tests.deployment.functions.conftest import ask
 from tests.support import journal
-from tests.support.faults import Fault, in_turn
+from tests.support.faults import Fault, in_turn, positions
 from tests.support.present import present
 
 LEAST = {("writer", "WorkerFunction"): 40, ("stream", "WorkerFunction"): 38, ("stream", "DispatchFunction"): 6}
@@ -31,7 +31,7 @@ def test_conversation_survives_a_fault_at_each_request(
     stack: OfflineStack, begin: Begin, delivery: str, function: str, moments: tuple[Moment, ...]
 ) -> None:
     """One workflow sends to another, which waits with a timeout, runs a step for each message and publishes."""
-    for position in itertools.count():
+    for position in positions():
         stack.clear()
         journal.clear()
         moment = moments[position % len(moments)]

@@ -15,14 +15,14 @@ from resonate_store.model.tags import TARGET
 from tests.deployment.conftest import IN_BOTH_DELIVERIES, Begin
 from tests.deployment.functions.conftest import ask
 from tests.support import journal
-from tests.support.faults import Fault, in_turn
+from tests.support.faults import Fault, in_turn, positions
 from tests.support.present import present
 from tests.support.records import records_in_table
 
 RESULT = 90
 STEPS = [*(f".{n}" for n in range(1, 11)), ".12"]
-TURNS, STRIDE = (3, 1) if "RESONATE_CI" in os.environ else (1, 9)
-"""How many tests share the requests of the tour, and how many of a test's requests are passed over."""
+TURNS = 3 if "RESONATE_CI" in os.environ else 1
+"""How many tests share the requests of the tour."""
 TOUR = [".12", ".14", ".15", ".4.1", ".4.2", ".4.3", ".5", ".6", ".7"]
 """The steps of the workflow `tour`, with those that undo others."""
 LEAST = {
@@ -78,7 +78,7 @@ def test_cancelled_tour_survives_a_fault_at_each_request(
 ) -> None:
     """Each step runs once, and so does what undoes it. The turns together hit each request, in different ways."""
     moments = get_args(Moment)
-    for position in itertools.count(offset, TURNS * STRIDE):
+    for position in positions(offset, TURNS):
         stack.clear()
         journal.clear()
         moment = moments[(position + position // len(moments)) % len(moments)]

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import get_args
 
 from resonate_infra.testing.moto.cloud import Moment
 from resonate_infra.testing.stack import OfflineStack
 from tests.deployment.conftest import Begin
 from tests.support import journal
-from tests.support.faults import Fault, in_turn
+from tests.support.faults import Fault, in_turn, positions
 
 
 @in_turn(*get_args(Moment))
 def test_fault_at_each_request_keeps_the_answers(
     stack: OfflineStack, begin: Begin, moments: tuple[Moment, ...]
 ) -> None:
-    for position in itertools.count():
+    for position in positions():
         stack.clear()
         journal.clear()
         moment = moments[position % len(moments)]

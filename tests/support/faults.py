@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Iterator
 
 import pytest
 from botocore.exceptions import ConnectionClosedError
@@ -22,6 +24,16 @@ def in_turn(*faults: Moment) -> pytest.MarkDecorator:
     """
     runs = [(each,) for each in faults] if "RESONATE_CI" in os.environ else [faults]
     return pytest.mark.parametrize("moments", runs, ids="-".join)
+
+
+def positions(offset: int = 0, turns: int = 1) -> Iterator[int]:
+    """Give the numbers of the requests that meet a fault: every one with `RESONATE_CI`, else every seventh.
+
+    Args:
+        offset: the first one.
+        turns: how many runs of the test share the requests; each has another offset.
+    """
+    return itertools.count(offset, turns * (1 if "RESONATE_CI" in os.environ else 7))
 
 
 class Fault:
