@@ -14,7 +14,7 @@ from resonate.client.function import Function
 from resonate.dependencies import Dependencies
 from resonate.message_sources.source import Messages
 from resonate.process.runtime import Runtime
-from resonate.process.store_choice import check_stores, encrypted, messages_of, store_of_environment
+from resonate.process.store_choice import check_stores, encrypted, memory_store, messages_of, store_of_environment
 from resonate.promises import Promises
 from resonate.retry_policies import RetryPolicy
 from resonate.validation import Seconds, require, seconds_of, within_time
@@ -24,7 +24,6 @@ from resonate.workflow.context import Context
 from resonate.workflow.options import DEFAULT_TIMEOUT, Options, PolicyFor
 from resonate.workflow.registry import Registry
 from resonate_store.interface import MinimalStore, completed
-from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.ids import random_id
 from resonate_store.model.records import CatchUp, Overlap
@@ -189,7 +188,7 @@ class Resonate(Caller):
             pid=pid,
             registry=registry,
             retry_policy=retry_policy,
-            store=MemoryStore(clock),
+            store=memory_store(clock),
             ttl=ttl,
             workers=workers,
             clock=clock,

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from resonate.message_sources.source import Messages
 from resonate.workflow.registry import Registry
 from resonate_store.interface import Store
-from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import Clock
 
 if TYPE_CHECKING:
     from resonate.stores.remote import RemoteStore
     from resonate_store.dynamo.store import DynamoStore
+    from resonate_store.local.memory import MemoryStore
 
 
 def store_of_environment(clock: Clock) -> Store:
@@ -30,8 +30,15 @@ def store_of_environment(clock: Clock) -> Store:
     """
     table = os.environ.get("RESONATE_TABLE")
     if not table:
-        return _remote_store(clock) if os.environ.get("RESONATE_URL") else MemoryStore(clock)
+        return _remote_store(clock) if os.environ.get("RESONATE_URL") else memory_store(clock)
     return _store_of_function(table, clock) if "AWS_LAMBDA_RUNTIME_API" in os.environ else _dynamo_store(table, clock)
+
+
+def memory_store(clock: Clock) -> MemoryStore:
+    """Return a new store in memory."""
+    from resonate_store.local.memory import MemoryStore
+
+    return MemoryStore(clock)
 
 
 def _remote_store(clock: Clock) -> RemoteStore:
