@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from msgspec.structs import replace
 
 from resonate.errors import DecryptionError
+from resonate.payloads.readable import ENCRYPTED
 from resonate_store.interface import MinimalStore, Store, StoreWrapper, completed
 from resonate_store.model.ids import message_id, random_bytes, state_id
 from resonate_store.model.message_requests import MessageSend, TaskPublish
@@ -48,8 +49,6 @@ from resonate_store.model.tags import SCHEDULE
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-ENCRYPTED = "x-encrypted"
-"""Header of an encrypted payload; its text is "true"."""
 KEY_ID = "x-encryption-key-id"
 """Header that names the key of an encrypted payload."""
 

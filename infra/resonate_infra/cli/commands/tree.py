@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from resonate.client.waits import of_attempt, of_cancellation, of_task, shortened, timed_function
 from resonate.engine.history import Issued, as_record, attempt_of, independent
 from resonate_infra.cli.display import (
     STYLES,
@@ -27,7 +28,6 @@ from resonate_infra.cli.display import (
     outcome,
     payload,
     promise_json,
-    shortened,
     taken,
     taken_ms,
     task_json,
@@ -35,7 +35,7 @@ from resonate_infra.cli.display import (
 )
 from resonate_infra.cli.parameters import Id
 from resonate_infra.cli.session import Session, connected
-from resonate_infra.cli.waiting import of_attempt, of_cancellation, of_task, task_of, timed_function
+from resonate_infra.cli.waiting import task_of
 from resonate_infra.json_types import is_list
 from resonate_infra.text import plain
 from resonate_store.interface import whole
