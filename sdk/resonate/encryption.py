@@ -26,6 +26,7 @@ from msgspec.structs import replace
 from resonate.errors import DecryptionError
 from resonate.payloads.readable import ENCRYPTED
 from resonate_store.interface import MinimalStore, Store, StoreWrapper, completed
+from resonate_store.model.execution_requests import ExecutionView
 from resonate_store.model.ids import message_id, random_bytes, state_id
 from resonate_store.model.message_requests import MessageSend, TaskPublish
 from resonate_store.model.records import PromiseView, Schedule, Value
@@ -248,6 +249,8 @@ class EncryptedStore(StoreWrapper):
             changes["preload"] = tuple(map(self._readable, response.preload))
         if response.promises is not None:
             changes["promises"] = tuple(map(self._readable, response.promises))
+        if response.executions is not None:
+            changes["executions"] = tuple(map(self._readable_execution, response.executions))
         if response.schedules is not None:
             changes["schedules"] = tuple(map(self._readable_schedule, response.schedules))
         return replace(response, **changes)
@@ -255,6 +258,14 @@ class EncryptedStore(StoreWrapper):
     def _readable(self, promise: PromiseView) -> PromiseView:
         param = self._show(promise.param, *_place_of_param(promise.id, promise.tags))
         return replace(promise, param=param, value=self._show(promise.value, "value", promise.id))
+
+    def _readable_execution(self, view: ExecutionView) -> ExecutionView:
+        """Decrypt what a list shows. A payload that this process cannot read stays encrypted: others are shown."""
+        try:
+            retry = None if view.retry is None else self._readable(view.retry)
+            return replace(view, promise=self._readable(view.promise), retry=retry)
+        except DecryptionError:
+            return view
 
     def _readable_schedule(self, schedule: Schedule) -> Schedule:
         return replace(schedule, promise_param=self._show(schedule.promise_param, "schedule", schedule.id))

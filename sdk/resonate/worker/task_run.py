@@ -384,7 +384,8 @@ class TaskRun:
         nodes = self._execution.nodes
         pending = (each for each in self._registered.keys() - set(awaited) if each in nodes and not nodes[each].settled)
         unawaited = tuple(sorted(pending)[:MOST_UNAWAITED])
-        return TaskSuspendRegistered(id, version, until, sleeps, unawaited, cancel_seen, receives, seen)
+        retry = next(filter(ids.is_retry_timer, awaited), None)
+        return TaskSuspendRegistered(id, version, until, sleeps, unawaited, cancel_seen, receives, seen, retry)
 
     def _end(self, finished: Finished | Continued) -> Report:
         if not isinstance(finished, Continued):

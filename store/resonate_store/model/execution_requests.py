@@ -137,14 +137,21 @@ class ExecutionCount(Struct, frozen=True, rename="camel"):
 
 
 class ExecutionRetry(Struct, frozen=True, rename="camel"):
-    """Request to end the pause before the next attempt of the execution's task, or of its steps (docs/rules.md X6)."""
+    """Request to end the pause before the next attempt of the execution's task, or of its steps (docs/rules.md X7)."""
 
     kind: ClassVar = "execution.retry"
     id: str
 
 
+class ExecutionPauses(Struct, frozen=True):
+    """Internal question for the pending retry timers of the steps of a suspended execution."""
+
+    kind: ClassVar = "execution.pauses"
+    id: str
+
+
 class ExecutionDelete(Struct, frozen=True, rename="camel"):
-    """Request to delete an execution that has ended, and everything below it (docs/rules.md E8)."""
+    """Request to delete an execution that has ended, and everything below it (docs/rules.md E9)."""
 
     kind: ClassVar = "execution.delete"
     id: str

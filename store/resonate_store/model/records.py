@@ -125,7 +125,8 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw
     worker that acquires the task gets it. `cancel` is the reason of a cancellation of the execution (docs/rules.md X1).
     `generation` is the number of the present history, from 2 on. It is None for the first one (docs/rules.md G1).
     worker that acquires the task gets it. `messages` is how many messages its inbox has accepted. `receives` are the
-    names of the messages that it waits for while it is suspended.
+    names of the messages that it waits for while it is suspended. `retry` is then the retry timer of a step that it
+    waits for.
     """
 
     id: str
@@ -144,6 +145,7 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw
     generation: int | None = None
     messages: int = 0
     receives: tuple[str, ...] = ()
+    retry: str | None = None
 
 
 class Schedule(Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
@@ -179,7 +181,7 @@ class TaskRecord(Struct, frozen=True, gc=False, omit_defaults=True):
     `attempts` counts acquisitions in a row that ended without progress (docs/rules.md L4). `covered` is whether a
     suspended task awaits a promise that is due no later than its own (docs/rules.md C8). `unawaited` are promises
     whose settlement does not resume the suspended task, although they have its callback (W19). `receives` are the names
-    of messages that resume the suspended task (M3).
+    of messages that resume the suspended task (M3). `retry` is a retry timer that the suspended task awaits (Q5).
     """
 
     state: TaskState
@@ -197,6 +199,7 @@ class TaskRecord(Struct, frozen=True, gc=False, omit_defaults=True):
     covered: bool = False
     unawaited: tuple[str, ...] = ()
     receives: tuple[str, ...] = ()
+    retry: str | None = None
 
 
 class Inbox(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -331,6 +334,7 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
             generation=self.generation,
             messages=self.accepted,
             receives=self.task.receives,
+            retry=self.task.retry,
         )
 
 

@@ -17,6 +17,7 @@ from resonate_store.model.execution_requests import (
     ExecutionCounts,
     ExecutionDelete,
     ExecutionGet,
+    ExecutionPauses,
     ExecutionRetry,
     ExecutionSearch,
     ExecutionView,
@@ -391,6 +392,7 @@ InternalRequest = (
     | PromiseWake
     | ScheduleFire
     | StatePut
+    | ExecutionPauses
 )
 Request = ProtocolRequest | InternalRequest
 Search = PromiseSearch | TaskSearch | ScheduleSearch | ExecutionSearch

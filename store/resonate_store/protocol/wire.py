@@ -18,7 +18,17 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from resonate_store.model.execution_requests import PromiseCancel, TaskContinueAs
+from resonate_store.model.execution_requests import (
+    ExecutionCount,
+    ExecutionCounts,
+    ExecutionDelete,
+    ExecutionGet,
+    ExecutionRetry,
+    ExecutionSearch,
+    ExecutionView,
+    PromiseCancel,
+    TaskContinueAs,
+)
 from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
 from resonate_store.model.records import END_OF_TIME, PromiseView, Schedule, Task
 from resonate_store.model.requests import (
@@ -61,7 +71,19 @@ TIME = "resonate:time"
 
 KINDS = "resonate:kinds"
 """The key of the kinds in the head of a response that the server knows and the official protocol lacks."""
-OWN_KINDS = ("task.record", "task.continue_as", "promise.cancel", "message.send", "task.receive", "task.publish")
+OWN_KINDS = (
+    "task.record",
+    "task.continue_as",
+    "promise.cancel",
+    "message.send",
+    "task.receive",
+    "task.publish",
+    "execution.search",
+    "execution.get",
+    "execution.count",
+    "execution.retry",
+    "execution.delete",
+)
 """The kinds that a server advertises. A client does not send them to a server that does not (docs/decisions/0075)."""
 
 NEVER = 2**63 - 1
@@ -157,6 +179,11 @@ DATA: dict[str, type] = {
             MessageSend,
             TaskReceive,
             TaskPublish,
+            ExecutionSearch,
+            ExecutionGet,
+            ExecutionCount,
+            ExecutionRetry,
+            ExecutionDelete,
         )
     },
     TaskCreate.kind: TaskCreateData,
@@ -303,12 +330,16 @@ def encode_response(request: ProtocolRequest, response: Response, corr_id: str =
             return _page("tasks", response.tasks, response.cursor)
         case ScheduleSearch():
             return _page("schedules", response.schedules, response.cursor)
+        case ExecutionSearch() | ExecutionGet():
+            return _page("executions", response.executions, response.cursor)
         case _:
             shown: dict[str, Any] = {
                 "promise": response.promise,
                 "task": response.task,
                 "schedule": response.schedule,
                 "cancel": response.cancel,
+                "counts": response.counts,
+                "count": response.count,
             }
             return {name: record for name, record in shown.items() if record is not None}
 
@@ -343,6 +374,9 @@ class ResponseData(Struct):
     promises: tuple[PromiseView, ...] | None = None
     tasks: tuple[Task, ...] | None = None
     schedules: tuple[Schedule, ...] | None = None
+    executions: tuple[ExecutionView, ...] | None = None
+    counts: ExecutionCounts | None = None
+    count: int | None = None
     cursor: str | None = None
     cancel: str | None = None
     action: InnerResponse | None = None
@@ -373,6 +407,11 @@ HELD: dict[str, tuple[str, ...]] = {
     SchedulePause.kind: ("schedule",),
     ScheduleResume.kind: ("schedule",),
     ScheduleTrigger.kind: ("schedule", "promise"),
+    ExecutionSearch.kind: ("executions",),
+    ExecutionGet.kind: ("executions",),
+    ExecutionCount.kind: ("counts",),
+    ExecutionRetry.kind: ("count",),
+    ExecutionDelete.kind: ("count",),
 }
 """The fields that the data of a successful response must have. For other kinds, the data is an empty object."""
 
@@ -407,6 +446,9 @@ def decode_response(request: ProtocolRequest, status: int, data: Any) -> Respons
         promises=read.promises,
         tasks=read.tasks,
         schedules=read.schedules,
+        executions=read.executions,
+        counts=read.counts,
+        count=read.count,
         cursor=read.cursor,
         cancel=read.cancel,
     )
