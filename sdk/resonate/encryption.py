@@ -262,8 +262,8 @@ class EncryptedStore(StoreWrapper):
     def _readable_execution(self, view: ExecutionView) -> ExecutionView:
         """Decrypt what a list shows. A payload that this process cannot read stays encrypted: others are shown."""
         try:
-            retry = None if view.retry is None else self._readable(view.retry)
-            return replace(view, promise=self._readable(view.promise), retry=retry)
+            awaited = None if view.awaited is None else self._readable(view.awaited)
+            return replace(view, promise=self._readable(view.promise), awaited=awaited)
         except DecryptionError:
             return view
 

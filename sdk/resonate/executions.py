@@ -33,6 +33,7 @@ from resonate_store.model.execution_requests import (
     ExecutionStatus,
     ExecutionView,
 )
+from resonate_store.model.ids import is_retry_timer
 from resonate_store.model.records import PromiseState
 from resonate_store.model.requests import Request, Response
 from resonate_store.model.tags import TARGET
@@ -292,7 +293,8 @@ class Executions:
 
 def shown(view: ExecutionView) -> DurableExecution:
     """Return what a store shows of an execution as users see it."""
-    promise, task, retry = view.promise, view.task, view.retry
+    promise, task = view.promise, view.task
+    retry = view.awaited if view.awaited is not None and is_retry_timer(view.awaited.id) else None
     function, version = call_in(promise)
     attempts, error, next_at = (task.attempts, task.error, task.retry_at) if task is not None else (0, None, None)
     if retry is not None:

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
+
+from resonate_infra.cli.completion import ids_of_executions
 
 ONE_YEAR = "365d"
 """Default timeout of an execution, as in the SDK."""
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The id.", show_default=False)]
+ExecutionId = Annotated[
+    str, typer.Argument(metavar="ID", help="The id.", show_default=False, autocompletion=ids_of_executions)
+]
+OptionalId = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[ID]",
+        help="The id. Without one, the options select executions.",
+        show_default=False,
+        autocompletion=ids_of_executions,
+    ),
+]
 Func = Annotated[str, typer.Option("--func", "-f", metavar="NAME", help="The registered name of the function.")]
 Args = Annotated[
     list[str] | None,
@@ -33,6 +47,39 @@ Timeout = Annotated[
 Tags = Annotated[
     list[str] | None,
     typer.Option("--tag", metavar="NAME=TEXT", help="A tag. Repeat it for more.", show_default=False),
+]
+State = Literal[
+    "pending",
+    "running",
+    "waiting",
+    "retrying",
+    "halted",
+    "resolved",
+    "failed",
+    "rejected",
+    "rejected_canceled",
+    "rejected_timedout",
+]
+States = Annotated[State | None, typer.Option("--state", help="Only executions in this state.")]
+OfFunction = Annotated[
+    str | None,
+    typer.Option("--func", "-f", metavar="NAME", help="Only executions of this function.", show_default=False),
+]
+Prefix = Annotated[
+    str | None, typer.Option("--id", metavar="PREFIX", help="Only ids with this prefix.", show_default=False)
+]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        "--since",
+        metavar="TIME",
+        help="Only executions created from this time on: 24h, 7d, or 2026-12-01T09:00Z.",
+        show_default=False,
+    ),
+]
+Until = Annotated[
+    str | None,
+    typer.Option("--until", metavar="TIME", help="Only executions created before this time.", show_default=False),
 ]
 Limit = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="Show at most this many.")]
 All = Annotated[bool, typer.Option("--all", help="Show all, without a limit.")]

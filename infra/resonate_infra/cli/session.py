@@ -114,6 +114,14 @@ class Session:
             self._store = self._remote() if self.table is None else self._table()
         return self._store
 
+    @property
+    def where(self) -> str:
+        """The server or the table, as text for people."""
+        if self.table is not None:
+            return f"the table {self.table}"
+        distant = self.store.distant
+        return "a server" if distant is None else f"the server {distant.server.url}"
+
     def persist(self) -> None:
         """Repeat HTTP requests that fail in transit, from now on."""
         from resonate_store.remote.store import HttpStore
@@ -155,7 +163,7 @@ class Session:
             response = self.ask(replace(request, limit=min(left or MAX_PAGE, MAX_PAGE)))
             yield response
             if left is not None:
-                left -= len(response.promises or response.tasks or response.schedules or ())
+                left -= len(response.promises or response.tasks or response.schedules or response.executions or ())
             if response.cursor is None or left == 0:
                 return
             request = replace(request, cursor=response.cursor)

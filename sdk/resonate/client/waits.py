@@ -12,6 +12,7 @@ from resonate.payloads.readable import error_text
 from resonate_store.model.addresses import wait_for
 from resonate_store.model.clock import instant
 from resonate_store.model.execution_requests import ExecutionView
+from resonate_store.model.ids import is_retry_timer
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.tags import TARGET
 
@@ -30,12 +31,21 @@ def of_execution(view: ExecutionView, *, short: bool = False) -> str:
     """
     if not view.promise.pending:
         return ""
-    if view.retry is not None:
-        step = timed_function(view.retry.id.rpartition("~")[0])
-        waits = f"{step}: {of_attempt(view.retry, short=short)}"
-    else:
-        waits = of_task(view.promise, view.task, short=short)
+    waits = of_task(view.promise, view.task, short=short) or _of_awaited(view, short)
     return "; ".join(text for text in (of_cancellation(view.task, short=short), waits) if text)
+
+
+def _of_awaited(view: ExecutionView, short: bool) -> str:
+    """Return what the promise waits for that the task of an execution awaits, or which one it is."""
+    awaited = view.awaited
+    if awaited is None:
+        return ""
+    if is_retry_timer(awaited.id):
+        return f"{timed_function(awaited.id.rpartition('~')[0])}: {of_attempt(awaited, short=short)}"
+    if awaited.timer:
+        return f"{awaited.id}: {_next('', awaited.timeout_at)}"
+    words = of_task(awaited, view.awaited_task, short=short)
+    return f"{awaited.id}: {words}" if words else f"waiting for {awaited.id}"
 
 
 def of_task(promise: PromiseView, task: Task | None, *, short: bool = False) -> str:

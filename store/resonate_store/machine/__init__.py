@@ -41,6 +41,7 @@ from resonate_store.model.execution_requests import (
     PromiseCancel,
     TaskContinueAs,
 )
+from resonate_store.model.ids import is_retry_timer
 from resonate_store.model.message_requests import MessageSend, StatePut, TaskPublish, TaskReceive
 from resonate_store.model.records import Record
 from resonate_store.model.requests import (
@@ -182,7 +183,7 @@ def perform(request: Request, run: Callable[[Request], Response]) -> Response:
             cancel_seen=request.cancel_seen,
             receives=request.receives,
             seen=request.seen,
-            retry=suspensions.retry_among(awaited),
+            awaits=next(filter(is_retry_timer, awaited), awaited[0]),
         )
         return run(registered)
     return run(request)

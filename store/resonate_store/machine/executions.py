@@ -1,7 +1,8 @@
 """Executions as a whole: their status, what a list shows of them, and the transitions of the requests about them.
 
 An execution is a root promise (docs/rules.md E1). Its status is derived from its record alone, so that a store can keep
-an index of it. A suspended task has the id of a retry timer that it awaits; this is how "retrying" is known.
+an index of it. A suspended task has the id of one promise that it awaits, a retry timer if there is one. This is how
+"retrying" is known.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def status_of(record: Record) -> ExecutionStatus:
     if task is None:
         return "waiting"
     if task.state == "suspended":
-        return "retrying" if task.retry else "waiting"
+        return "retrying" if task.awaits is not None and is_retry_timer(task.awaits) else "waiting"
     if task.state == "halted":
         return "halted"
     if task.state == "acquired" or task.offers:
@@ -74,14 +75,17 @@ def indexed_status(record: Record | None) -> ExecutionStatus | None:
 
 
 def view_of(record: Record, now: int) -> ExecutionView:
-    """Return what a list shows of an execution. The retry timer is only an id in `task`."""
+    """Return what a list shows of an execution. What it waits for is only an id in `task`."""
     record = materialised(record, max(now, record.written_at))
     promise = record.promise()
     param, value = _short(promise.param), _short(promise.value)
     shortened = param is not promise.param or value is not promise.value
     if shortened:
         promise = replace(promise, param=param, value=value)
-    return ExecutionView(promise=promise, status=status_of(record), task=record.task_view(), shortened=shortened)
+    task = record.task_view()
+    if task is not None and record.task is not None and record.task.awaits is not None:
+        task = replace(task, awaits=record.task.awaits)
+    return ExecutionView(promise=promise, status=status_of(record), task=task, shortened=shortened)
 
 
 def matches(search: ExecutionSearch, record: Record, now: int) -> ExecutionView | None:
@@ -99,20 +103,21 @@ def matches(search: ExecutionSearch, record: Record, now: int) -> ExecutionView 
     return view if view.status in STATUSES_OF[search.state] else None
 
 
-def with_retries(views: Sequence[ExecutionView]) -> Generator[Need, Any, tuple[ExecutionView, ...]]:
-    """Add the retry timers that executions wait for."""
-    wanted = {view.task.retry for view in views if view.task is not None and view.task.retry}
+def with_awaited(views: Sequence[ExecutionView], now: int) -> Generator[Need, Any, tuple[ExecutionView, ...]]:
+    """Add the promises that suspended executions wait for. Those that have settled are left out."""
+    wanted = {view.task.awaits for view in views if view.task is not None and view.task.awaits}
     if not wanted:
         return tuple(views)
     ids = tuple(sorted(wanted))
     records: tuple[Record | None, ...] = yield NeedRecords(ids)
-    timers = {id: _shown_timer(record) for id, record in zip(ids, records, strict=True) if record is not None}
-    return tuple(
-        replace(view, retry=timers[view.task.retry])
-        if view.task is not None and view.task.retry in timers and view.promise.pending
-        else view
-        for view in views
-    )
+    awaited = {id: materialised(record, now) for id, record in zip(ids, records, strict=True) if record is not None}
+    return tuple([_with(view, awaited.get((view.task and view.task.awaits) or "")) for view in views])
+
+
+def _with(view: ExecutionView, awaited: Record | None) -> ExecutionView:
+    if awaited is None or not awaited.pending or not view.promise.pending:
+        return view
+    return replace(view, awaited=_shown_promise(awaited), awaited_task=awaited.task_view())
 
 
 def problem_with_search(request: ExecutionSearch) -> str | None:
@@ -140,7 +145,7 @@ def get(request: ExecutionGet, now: int) -> Transition:
     (record,) = yield from draft.read(request.id)
     if record is None:
         return draft.outcome(not_found())
-    executions = yield from with_retries((view_of(record, now),))
+    executions = yield from with_awaited((view_of(record, now),), now)
     return draft.outcome(Response(executions=executions))
 
 
@@ -177,8 +182,8 @@ def pauses(request: ExecutionPauses, now: int) -> Transition:  # noqa: ARG001
     (record,) = yield NeedRecords((request.id,))
     if record is None or record.task is None or record.task.state != "suspended":
         return Outcome(Response(promises=()))
-    if record.task.retry:  # it can be too deep to be found
-        (timer,) = yield NeedRecords((record.task.retry,))
+    if record.task.awaits is not None and is_retry_timer(record.task.awaits):  # it can be too deep to be found below
+        (timer,) = yield NeedRecords((record.task.awaits,))
         if timer is not None and timer.pending:
             found[timer.id] = timer.promise()
     coroutines, read = [NeedChildren(record.id, record.generation)], 0
@@ -249,9 +254,9 @@ def tree_of(root: Record, children_of: Callable[[str], Sequence[Record]], now: i
     return found[::-1]
 
 
-def _shown_timer(record: Record) -> PromiseView:
+def _shown_promise(record: Record) -> PromiseView:
     promise = record.promise()
-    return replace(promise, param=_short(promise.param))
+    return replace(promise, param=_short(promise.param), value=_short(promise.value))
 
 
 def _short(value: Value) -> Value:

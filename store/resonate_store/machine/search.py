@@ -20,7 +20,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from resonate_store.machine.draft import NeedPage, Outcome, Page, Place, Shown, Transition, materialised
-from resonate_store.machine.executions import matches, with_retries
+from resonate_store.machine.executions import matches, with_awaited
 from resonate_store.model.execution_requests import ExecutionSearch, ExecutionView
 from resonate_store.model.records import Entry, PromiseView, Record, Schedule, ScheduleRecord, Task
 from resonate_store.model.requests import PromiseSearch, Response, Search, TaskSearch
@@ -62,7 +62,7 @@ def search(request: Search, now: int) -> Transition:
         return Outcome(Response(status=400, error=_no_cursor(request)))
     response = _answer(request, page)
     if response.executions:
-        response = replace(response, executions=(yield from with_retries(response.executions)))
+        response = replace(response, executions=(yield from with_awaited(response.executions, now)))
     return Outcome(response)
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from msgspec.structs import replace
 
 from resonate_store.machine.draft import Draft, Transition
 from resonate_store.machine.promises import with_callback
 from resonate_store.machine.tasks import not_found, not_held
-from resonate_store.model.ids import is_below, is_retry_timer
-from resonate_store.model.records import Record, TaskRecord
+from resonate_store.model.ids import is_below
+from resonate_store.model.records import Record, TaskRecord, shown_wait
 from resonate_store.model.requests import Response, TaskRegister, TaskSuspend, TaskSuspendRegistered
 
 
@@ -44,17 +42,12 @@ def _await(request: TaskSuspend | TaskRegister, now: int, suspension: TaskSuspen
         with_callback(draft, promise, id, version)
     if suspension is not None:
         until = min((each.timeout_at for each in promises if is_below(each.id, id)), default=None)
-        retry = retry_among(each.id for each in promises)
-        task = TaskRecord("suspended", version, receives=suspension.receives, retry=retry)
+        awaits = shown_wait(promises)
+        task = TaskRecord("suspended", version, receives=suspension.receives, awaits=awaits)
         _put_suspended(draft, record, task, until, sleeps=all(each.timer for each in promises))
     else:
         draft.hold(record)
     return draft.outcome(Response())
-
-
-def retry_among(awaited: Iterable[str]) -> str | None:
-    """Return a retry timer among promises that a task awaits, or None. A list shows why this step failed (Q5)."""
-    return next(filter(is_retry_timer, awaited), None)
 
 
 def suspend_registered(request: TaskSuspendRegistered, now: int) -> Transition:
@@ -66,7 +59,7 @@ def suspend_registered(request: TaskSuspendRegistered, now: int) -> Transition:
     if _has_news(record, record.task, request):
         return draft.outcome(_redirect(draft, record, record.task, request, []))
     task = TaskRecord(
-        "suspended", request.version, unawaited=request.unawaited, receives=request.receives, retry=request.retry
+        "suspended", request.version, unawaited=request.unawaited, receives=request.receives, awaits=request.awaits
     )
     _put_suspended(draft, record, task, request.until, sleeps=request.sleeps)
     return draft.outcome(Response())

@@ -161,14 +161,16 @@ class ExecutionView(Struct, frozen=True, rename="camel", omit_defaults=True, kw_
     """An execution as a search shows it.
 
     `promise` is its root promise, without payloads of more than `MAX_SHOWN_CHARS` characters; `shortened` is whether
-    one is left out. `task` is its task, if it has one. `retry` is the retry timer of the step whose next attempt it
-    waits for: the timer has the error of the last attempt, and its deadline is the instant of the next one.
+    one is left out. `task` is its task, if it has one. `awaited` is one of the promises that the suspended task waits
+    for, and `awaited_task` is its task. If it is the retry timer of a step, its param is the error of the last
+    attempt, and its deadline is the instant of the next one.
     """
 
     promise: PromiseView
     status: ExecutionStatus
     task: Task | None = None
-    retry: PromiseView | None = None
+    awaited: PromiseView | None = None
+    awaited_task: Task | None = None
     shortened: bool = False
 
 

@@ -292,10 +292,12 @@ class Service:
 
     def _served(self, view: ExecutionView) -> ExecutionView:
         """Add the number of workers that poll for the pending task of an execution."""
-        task = view.task
-        if task is None or task.state != "pending":
-            return view
-        return msgspec.structs.replace(view, task=msgspec.structs.replace(task, workers=self._workers(view.promise)))
+        task, awaited = view.task, view.awaited_task
+        if task is not None and task.state == "pending":
+            task = msgspec.structs.replace(task, workers=self._workers(view.promise))
+        if awaited is not None and view.awaited is not None and awaited.state == "pending":
+            awaited = msgspec.structs.replace(awaited, workers=self._workers(view.awaited))
+        return msgspec.structs.replace(view, task=task, awaited_task=awaited)
 
     def _children(self, id: str, generation: int | None) -> Sequence[PromiseView]:
         """Return the children of a task. If the separator of this SDK finds none, use that of the official SDKs."""

@@ -33,7 +33,7 @@ from resonate_infra.cli.display import (
     task_json,
     write_json,
 )
-from resonate_infra.cli.parameters import Id
+from resonate_infra.cli.parameters import ExecutionId
 from resonate_infra.cli.session import Session, connected
 from resonate_infra.cli.waiting import task_of
 from resonate_infra.json_types import is_list
@@ -198,7 +198,7 @@ def _with_receipts(found: dict[str, PromiseView]) -> dict[str, PromiseView]:
 
 
 @connected
-def tree(session: Session, id: Id) -> None:
+def tree(session: Session, id: ExecutionId) -> None:
     """Show an execution as a tree of its calls, each with state, time, attempts and outcome."""
 
     root = call_tree(session, id)

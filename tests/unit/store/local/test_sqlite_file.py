@@ -86,7 +86,7 @@ def test_schema_of_another_version_is_refused(path: Path) -> None:
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(StoreError, match="has the schema 99 and this version of Resonate reads 1"):
+    with pytest.raises(StoreError, match="has the schema 99 and this version of Resonate reads 2"):
         SqliteStore(path)
 
 

@@ -165,6 +165,10 @@ def test_requests_about_many_records_are_not_bounded() -> None:
 
     assert DATA.keys() >= BOUNDED
     assert sorted(kind for kind, bounded in known.items() if not bounded) == [
+        "execution.count",
+        "execution.delete",
+        "execution.retry",
+        "execution.search",
         "promise.cancel",
         "promise.search",
         "promise.settle",
