@@ -52,4 +52,7 @@ STATUSES = {
     "debug.tick": {200, 400, 403},
     "debug.snap": {200, 403},
 }
-"""Statuses by kind; those of tokens (401, 403) of a store that fails (503), and of a deletion depend on how a server is set up."""
+"""Statuses by kind.
+
+Those of tokens (401, 403), of a store that fails (503), and of a deletion depend on how a server is set up.
+"""
