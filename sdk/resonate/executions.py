@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
-from resonate.client import waits
 from resonate.errors import ResonateStoreError, refusal
+from resonate.payloads import waits
 from resonate.payloads.readable import call_in, error_text
 from resonate.validation import require, require_text, require_texts
 from resonate_store.interface import Store
@@ -49,9 +49,9 @@ class DurableExecution:
     Attributes:
         id: its id.
         state: the state of its promise: "pending", "resolved", "rejected", "rejected_canceled" or "rejected_timedout".
-        status: what it does now. A settled execution has its state as status. A pending one is "running" (a worker
-            has its task, or will be offered it), "retrying" (its task, or one of its steps, waits for its next
-            attempt), "halted", or "waiting" for anything else.
+        status: what it does now. A settled execution has its state as status. A pending one is "running" if a worker
+            has its task or is offered it. It is "retrying" if its task or one of its steps waits for its next attempt.
+            Else it is "halted" or "waiting".
         function, version: the function that it calls and its version; None if unknown.
         target: the address of its workers; None for a promise without a task.
         tags: its tags.

@@ -1,7 +1,7 @@
-"""Completion of ids in a shell: the newest executions whose ids begin with what was typed.
+"""Arguments that are ids of executions, and their completion in a shell: the newest that begin with what was typed.
 
-A completion must not disturb the shell. It makes one request, waits for at most `MOST_S` seconds, and offers nothing if
-there is no answer.
+A completion must not disturb the shell. It makes one request, waits for at most `MOST_S` seconds, and offers nothing
+without an answer.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import typer
+
+from resonate_infra.cli.session import Session
 
 MOST_S: Final = 1.0
 """How long (s) a completion waits for the answer."""
@@ -30,7 +32,6 @@ def ids_of_executions(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def _read(ctx: typer.Context, incomplete: str, found: list[str]) -> None:
-    from resonate_infra.cli.session import Session
     from resonate_store.model.execution_requests import ExecutionSearch
 
     given: dict[str, Any] = ctx.find_root().obj or {}
@@ -43,3 +44,17 @@ def _read(ctx: typer.Context, incomplete: str, found: list[str]) -> None:
         session = Session(option("url"), option("table"), option("token"), as_json=False, raw=False)
         response = session.store.apply(ExecutionSearch(id=incomplete or None, limit=MOST_OFFERED))
         found += [view.promise.id for view in response.executions or ()]
+
+
+ExecutionId = Annotated[
+    str, typer.Argument(metavar="ID", help="The id.", show_default=False, autocompletion=ids_of_executions)
+]
+OptionalId = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[ID]",
+        help="The id. Without one, the options select executions.",
+        show_default=False,
+        autocompletion=ids_of_executions,
+    ),
+]

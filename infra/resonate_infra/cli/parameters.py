@@ -8,24 +8,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from resonate_infra.cli.completion import ids_of_executions
-
 ONE_YEAR = "365d"
 """Default timeout of an execution, as in the SDK."""
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The id.", show_default=False)]
-ExecutionId = Annotated[
-    str, typer.Argument(metavar="ID", help="The id.", show_default=False, autocompletion=ids_of_executions)
-]
-OptionalId = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[ID]",
-        help="The id. Without one, the options select executions.",
-        show_default=False,
-        autocompletion=ids_of_executions,
-    ),
-]
 Func = Annotated[str, typer.Option("--func", "-f", metavar="NAME", help="The registered name of the function.")]
 Args = Annotated[
     list[str] | None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from resonate.client.waits import of_attempt, of_cancellation, of_task, timed_function
+from resonate.payloads.waits import of_attempt, of_cancellation, of_task, timed_function
 from resonate_infra.cli.session import Session
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import PromiseGet, TaskGet

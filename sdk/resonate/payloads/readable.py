@@ -45,7 +45,7 @@ def error_text(value: Value) -> str:
 
 
 def call_in(promise: PromiseView) -> tuple[str | None, int | None]:
-    """Return the function that a promise calls, and its version. None stands for what is not known."""
+    """Return the function that a promise calls, and its version. None means unknown."""
     name, version = promise.tags.get(FUNC), None
     if TARGET not in promise.tags and promise.tags.get(SCOPE) != "local":
         return name, None

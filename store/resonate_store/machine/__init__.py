@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from resonate_store.machine import (
-    cancellation,
     executions,
     generations,
     messages,
@@ -98,7 +97,7 @@ TRANSITION_OF: dict[type, Callable[[Any, int], Transition]] = {
     AwaitedCreate: promises.create_awaited,
     PromiseAwait: promises.await_one,
     PromiseSettle: promises.settle,
-    PromiseCancel: cancellation.cancel,
+    PromiseCancel: executions.cancel,
     SettleAndResume: tasks.settle_and_resume,
     PromiseRegisterCallback: promises.register_callback,
     PromiseRegisterListener: promises.register_listener,

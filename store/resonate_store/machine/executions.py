@@ -3,6 +3,9 @@
 An execution is a root promise (docs/rules.md E1). Its status is derived from its record alone, so that a store can keep
 an index of it. A suspended task has the id of one promise that it awaits, a retry timer if there is one. This is how
 "retrying" is known.
+
+A cancellation is a request to the workflow, which may run compensating steps before it ends. It is a field of the
+record and not of its task, so that no transition of the task loses it. Only a settlement clears it.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from resonate_store.machine.draft import (
     Outcome,
     Transition,
     materialised,
+    settled,
 )
 from resonate_store.machine.promises import not_found
 from resonate_store.machine.tasks import offered
@@ -35,10 +39,11 @@ from resonate_store.model.execution_requests import (
     ExecutionSearch,
     ExecutionStatus,
     ExecutionView,
+    PromiseCancel,
 )
 from resonate_store.model.ids import encodable, family_of, is_retry_timer
 from resonate_store.model.ids import problem_with as problem_with_id
-from resonate_store.model.records import EMPTY, END_OF_TIME, PromiseView, Record, Value
+from resonate_store.model.records import EMPTY, END_OF_TIME, Cancellation, PromiseView, Record, Value
 from resonate_store.model.requests import PromiseSettle, Request, Response
 from resonate_store.model.tags import FUNC, MESSAGE, ORIGIN
 
@@ -162,6 +167,26 @@ def count(request: ExecutionCount, now: int) -> Transition:  # noqa: ARG001
     return Outcome(Response(counts=ExecutionCounts(**numbers, at_least=tuple(sorted(at_least)))))
 
 
+def cancel(request: PromiseCancel, now: int) -> Transition:
+    """Note the cancellation, and offer the task if it is suspended. Settle at once what no workflow has begun (X1)."""
+    draft = Draft(now)
+    (record,) = yield from draft.read(request.id)
+    if record is None:
+        return draft.outcome(not_found())
+    if not record.pending:
+        return draft.outcome(Response(promise=record.promise()))
+    task = record.task
+    if request.force or task is None or (task.state == "pending" and task.version == 0):
+        record = draft.put(settled(record, "rejected_canceled", EMPTY, now))
+        return draft.outcome(Response(promise=record.promise(), cancel="accepted"))
+    if record.cancel is not None:
+        return draft.outcome(Response(promise=record.promise(), cancel="already"))
+    if task.state == "suspended":
+        task = offered(task, now)
+    record = draft.put(replace(record, task=task, cancel=Cancellation(now, request.reason)))
+    return draft.outcome(Response(promise=record.promise(), cancel="accepted"))
+
+
 def retry(request: ExecutionRetry, now: int) -> Transition:
     """End the pause before the next attempt of a task (X7). Those of its steps are ended by `pauses`."""
     draft = Draft(now)
@@ -208,9 +233,9 @@ def retry_all(request: ExecutionRetry, run: Callable[[Request], Response]) -> Re
         return response
     ended = 0
     for timer in run(ExecutionPauses(request.id)).promises or ():
-        settled = run(PromiseSettle(timer.id, "resolved"))
-        if not settled.ok:
-            return settled
+        response = run(PromiseSettle(timer.id, "resolved"))
+        if not response.ok:
+            return response
         ended += 1
     return Response(count=ended)
 

@@ -102,9 +102,9 @@ class Holder(Struct, frozen=True):
 class ExecutionSearch(Struct, frozen=True, rename="camel"):
     """Search for executions, the newest first (docs/rules.md Q5 to Q7).
 
-    An execution must be in `state`, call the function `func`, have all `tags` with these texts, have an id that begins
-    with `id`, and be created at `since` (ms) or later and before `until` (ms). A condition that is not set does not
-    count.
+    An execution must be in `state`, call the function `func`, and have all `tags` with these texts. Its id must begin
+    with `id`. It must be created at `since` (ms) or later, and before `until` (ms). A condition that is not set does
+    not count.
 
     One page has at most `limit` executions, 1 to 1,000. It may have fewer, or none, because the store reads a limited
     number of records for one page. Only a page without a `cursor` is the last.

@@ -12,7 +12,7 @@ can have additional optional keys (docs/compatibility.md).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -42,26 +42,31 @@ from resonate_store.model.requests import (
     ProtocolRequest,
     Response,
     TaskAcquire,
-    TaskContinue,
     TaskCreate,
     TaskFence,
     TaskFulfill,
     TaskGet,
-    TaskHalt,
-    TaskHeartbeat,
     TaskRecordStep,
-    TaskRelease,
     TaskSearch,
     TaskSuspend,
 )
 from resonate_store.model.schedule_requests import (
     ScheduleCreate,
-    ScheduleDelete,
     ScheduleGet,
     SchedulePause,
     ScheduleResume,
     ScheduleSearch,
     ScheduleTrigger,
+)
+from resonate_store.protocol.forms import (
+    DATA,
+    Action,
+    FenceAction,
+    TaskCreateData,
+    TaskFenceData,
+    TaskFulfillData,
+    TaskRecordData,
+    TaskSuspendData,
 )
 
 VERSION = "2026-04-01"
@@ -100,99 +105,6 @@ class WireError(ValueError):
 class UnknownKind(WireError):
     """Raised when a kind of request does not exist or is internal."""
 
-
-class Action(Struct, Generic[_Data]):
-    """A request inside of a request. Its head is required, and its content is ignored."""
-
-    kind: str
-    head: Any
-    data: _Data
-
-
-class FenceAction(Struct):
-    """The action of a fence: a creation or a settlement, as `kind` says."""
-
-    kind: str
-    data: Raw
-    head: Any = None
-
-
-class TaskCreateData(Struct):
-    pid: str
-    ttl: int
-    action: Action[PromiseCreate]
-
-
-class TaskFulfillData(Struct):
-    id: str
-    version: int
-    action: Action[PromiseSettle]
-
-
-class TaskSuspendData(Struct):
-    id: str
-    version: int
-    actions: list[Action[PromiseRegisterCallback]]
-    cancelSeen: bool | None = None
-    receives: tuple[str, ...] = ()
-    seen: int = 0
-
-
-class TaskFenceData(Struct):
-    id: str
-    version: int
-    action: FenceAction
-
-
-class TaskRecordData(Struct):
-    id: str
-    version: int
-    action: Action[PromiseRecord]
-
-
-DATA: dict[str, type] = {
-    **{
-        kind.kind: kind
-        for kind in (
-            PromiseGet,
-            PromiseCreate,
-            PromiseSettle,
-            PromiseCancel,
-            PromiseRegisterCallback,
-            PromiseRegisterListener,
-            PromiseSearch,
-            TaskGet,
-            TaskAcquire,
-            TaskRelease,
-            TaskHeartbeat,
-            TaskHalt,
-            TaskContinue,
-            TaskContinueAs,
-            TaskSearch,
-            ScheduleGet,
-            ScheduleCreate,
-            ScheduleDelete,
-            ScheduleSearch,
-            SchedulePause,
-            ScheduleResume,
-            ScheduleTrigger,
-            MessageSend,
-            TaskReceive,
-            TaskPublish,
-            ExecutionSearch,
-            ExecutionGet,
-            ExecutionCount,
-            ExecutionRetry,
-            ExecutionDelete,
-        )
-    },
-    TaskCreate.kind: TaskCreateData,
-    TaskFulfill.kind: TaskFulfillData,
-    TaskSuspend.kind: TaskSuspendData,
-    TaskFence.kind: TaskFenceData,
-    TaskRecordStep.kind: TaskRecordData,
-}
-"""The form of the data of each kind of request. For most kinds it is the request itself."""
 
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {kind: msgspec.json.Decoder(data) for kind, data in DATA.items()}
 

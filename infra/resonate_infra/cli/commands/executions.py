@@ -7,22 +7,21 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from resonate.client import waits
 from resonate.client.messages import send as send_message
 from resonate.errors import MessageError, MessagesNotSupportedError
 from resonate.executions import shown
+from resonate.payloads import waits
 from resonate_infra.cli.arguments import instant_of, json_of
 from resonate_infra.cli.bulk import DryRun, Effect, Resume, Yes, run_bulk
 from resonate_infra.cli.commands.deletion import deleted, write_deleted
+from resonate_infra.cli.completion import ExecutionId, OptionalId
 from resonate_infra.cli.display import duration, instant, promise_json, task_json, write_fields, write_found, write_json
 from resonate_infra.cli.exits import FAILED, UNREACHABLE, USAGE, Failure, code_for
 from resonate_infra.cli.parameters import (
     All,
     Cursor,
-    ExecutionId,
     Limit,
     OfFunction,
-    OptionalId,
     Prefix,
     Since,
     States,

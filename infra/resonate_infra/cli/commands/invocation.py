@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from resonate.client.waits import of_task
+from resonate.payloads.waits import of_task
 from resonate_infra.cli.arguments import milliseconds_of, pairs_of
 from resonate_infra.cli.calls import call, lineage
 from resonate_infra.cli.commands.tree import call_tree, drawn

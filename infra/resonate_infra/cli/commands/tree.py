@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from resonate.client.waits import of_attempt, of_cancellation, of_task, shortened, timed_function
 from resonate.engine.history import Issued, as_record, attempt_of, independent
+from resonate.payloads.waits import of_attempt, of_cancellation, of_task, shortened, timed_function
+from resonate_infra.cli.completion import ExecutionId
 from resonate_infra.cli.display import (
     STYLES,
     console,
@@ -33,7 +34,6 @@ from resonate_infra.cli.display import (
     task_json,
     write_json,
 )
-from resonate_infra.cli.parameters import ExecutionId
 from resonate_infra.cli.session import Session, connected
 from resonate_infra.cli.waiting import task_of
 from resonate_infra.json_types import is_list
