@@ -8,7 +8,7 @@ from pathlib import Path
 from resonate_infra.conformance.reading import corpus, load
 from resonate_infra.conformance.runner import Runner
 from resonate_store.local.memory import MemoryStore
-from resonate_store.protocol.wire import DATA
+from resonate_store.protocol.forms import DATA
 from tests.support.answers import statuses_of_the_machine
 from tests.support.corpus import SCRIPTS, STATUSES
 from tests.support.services import service_over

@@ -27,7 +27,7 @@ from resonate_store.model.requests import (
     TaskSuspendRegistered,
     TaskVerify,
 )
-from resonate_store.protocol.wire import DATA
+from resonate_store.protocol.forms import DATA
 
 OPERATIONS: dict[type[Any], tuple[type, ...]] = {
     TaskHeartbeat: (),

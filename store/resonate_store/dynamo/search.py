@@ -29,7 +29,7 @@ from resonate_store.machine.executions import MOST_COUNTED, Counted, status_of
 from resonate_store.machine.search import MAX_EXAMINED, place_of, shown
 from resonate_store.model.execution_requests import STATUSES_OF, ExecutionFilter, ExecutionSearch
 from resonate_store.model.ids import origin
-from resonate_store.model.records import Entry, Key, PromiseState, Record
+from resonate_store.model.records import END_OF_TIME, Entry, Key, PromiseState, Record
 from resonate_store.model.requests import PromiseSearch, Search
 from resonate_store.model.schedule_requests import ScheduleSearch
 from resonate_store.model.tags import PARENT
@@ -337,20 +337,19 @@ def counted(need: NeedCounts, *, table: str, shards: int, call: Call, read: Read
             pending += [key_in(item) for item in answer.get("Items", ()) if state == "pending"]
         counts[state] = number, more
     if len(pending) <= MOST_DETAILED:
-        read_now = read(pending) if pending else {}
-        details = Counter(status_of(entry) for entry in read_now.values() if isinstance(entry, Record))
+        details = Counter(status_of(record) for record in _roots(pending, read))
         return {**counts, **{status: (details[status], False) for status in STATUSES_OF["pending"]}}
     halted = halted_keys(call, table, shards, MOST_DETAILED)
     if halted is not None:
-        entries = read(halted) if halted else {}
-        roots = [entry for entry in entries.values() if isinstance(entry, Record) and entry.root]
-        ours = [
-            each
-            for each in roots
-            if (need.since or 0) <= each.created_at <= (each.created_at if newest is None else newest)
-        ]
-        counts["halted"] = len(ours), False
+        since, until = need.since or 0, END_OF_TIME + 1 if need.until is None else need.until
+        counts["halted"] = sum(since <= record.created_at < until for record in _roots(halted, read)), False
     return counts
+
+
+def _roots(keys: Sequence[Key], read: Read) -> list[Record]:
+    """Return the records with these keys that are roots."""
+    entries = read(keys).values() if keys else ()
+    return [entry for entry in entries if isinstance(entry, Record) and entry.root]
 
 
 def halted_keys(call: Call, table: str, shards: int, most: int) -> list[Key] | None:
@@ -380,8 +379,9 @@ def indexed_condition(partition: str, newest: int | None, oldest: int | None) ->
 
 def states_of(state: ExecutionFilter | None) -> tuple[PromiseState, ...]:
     """Return the states in the index with the executions that a search for `state` finds, the pending one first."""
-    found = ("pending" if status in STATUSES_OF["pending"] else status for status in STATUSES_OF[state])
-    return tuple(dict.fromkeys(found))
+    wanted = STATUSES_OF[state]
+    pending = not set(STATUSES_OF["pending"]).isdisjoint(wanted)
+    return tuple(each for each in get_args(PromiseState) if each in wanted or (each == "pending" and pending))
 
 
 def _range_of(search: Search) -> tuple[int | None, int | None]:

@@ -17,7 +17,8 @@ from resonate_store.model.execution_requests import ExecutionCounts, ExecutionSe
 from resonate_store.model.records import PromiseView, Schedule, Task
 from resonate_store.model.requests import PromiseCreate, PromiseSearch, PromiseSettle, TaskFence, TaskSearch
 from resonate_store.model.schedule_requests import ScheduleSearch
-from resonate_store.protocol.wire import DATA, HELD, KINDS, OWN_KINDS, TIME, VERSION
+from resonate_store.protocol.forms import DATA
+from resonate_store.protocol.wire import HELD, KINDS, OWN_KINDS, TIME, VERSION
 
 _REF = "#/components/schemas/{name}"
 _SEARCHES = (PromiseSearch.kind, TaskSearch.kind, ScheduleSearch.kind, ExecutionSearch.kind)

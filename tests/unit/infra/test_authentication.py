@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from resonate_infra.authentication import LEEWAY_MS, Authentication
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
+from resonate_store.protocol.forms import DATA
 from resonate_store.protocol.service import Service
-from resonate_store.protocol.wire import DATA
 from resonate_store.settings import SettingsError
 from tests.support.envelopes import LATER, TARGET, ask
 from tests.support.tokens import NOW, private, public, token

@@ -86,7 +86,9 @@ def list_(
 @connected
 def get(session: Session, id: ExecutionId) -> None:
     """Show one execution: its state, its attempts, and what it waits for."""
-    (view,) = session.ask(ExecutionGet(id)).executions or ()
+    found = session.ask(ExecutionGet(id)).executions
+    assert found
+    view = found[0]
     if session.as_json:
         write_json(_json(session, view))
         return
