@@ -88,7 +88,8 @@ def test_retry_now_ends_the_pause_of_a_step(resonate: CommandLine, suspend: Susp
     assert resonate.json("executions", "get", id)["status"] == "retrying"
     assert resonate.ok("executions", "retry-now", id).out == f"{id} is retried now\n"
     assert resonate.json("promises", "get", f"{id}.1~7")["state"] == "resolved"
-    code, line = resonate.fails("executions", "retry-now", id)
+    resonate.ok("invoke", f"{id}-0", "-f", "order", "-t", "svcc")
+    code, line = resonate.fails("executions", "retry-now", f"{id}-0")
     assert (code, "waits for its next attempt" in line) == (1, True)
 
 
