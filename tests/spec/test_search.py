@@ -47,8 +47,8 @@ def test_search_without_conditions_finds_every_promise(store: World) -> None:
         store.apply(create(id))
     store.apply(schedule("s"))
     promises = all_of(store.apply, PromiseSearch())
-    assert sorted(promise.id for promise in promises) == ["a", "a.1", "a.10", "a.2", "b", "é/ #"]
-    assert all(promise == store.stored(promise.id).promise() for promise in promises)
+    assert sorted(map(id_of, promises)) == ["a", "a.1", "a.10", "a.2", "b", "é/ #"]
+    assert all(promise == store.stored(id_of(promise)).promise() for promise in promises)
 
 
 def test_search_of_an_empty_store_is_an_empty_page(store: World) -> None:
@@ -144,7 +144,7 @@ def test_search_of_schedules_has_pages_of_10(store: World) -> None:
         store.apply(schedule(f"s{n:02}"))
     page = store.apply(ScheduleSearch())
     assert len(found(page)) == 10
-    assert [view.id for view in found(store.apply(ScheduleSearch(cursor=page.cursor)))] == ["s10"]
+    assert list(map(id_of, found(store.apply(ScheduleSearch(cursor=page.cursor))))) == ["s10"]
 
 
 # -- what is shown ----------------------------------------------------------------------------------------------------

@@ -379,9 +379,11 @@ def indexed_condition(partition: str, newest: int | None, oldest: int | None) ->
 
 def states_of(state: ExecutionFilter | None) -> tuple[PromiseState, ...]:
     """Return the states in the index with the executions that a search for `state` finds, the pending one first."""
-    wanted = STATUSES_OF[state]
-    pending = not set(STATUSES_OF["pending"]).isdisjoint(wanted)
-    return tuple(each for each in get_args(PromiseState) if each in wanted or (each == "pending" and pending))
+    wanted: frozenset[str] = frozenset(STATUSES_OF[state])
+    if not wanted.isdisjoint(STATUSES_OF["pending"]):
+        wanted |= {"pending"}
+    every: tuple[PromiseState, ...] = get_args(PromiseState)
+    return tuple(each for each in every if each in wanted)
 
 
 def _range_of(search: Search) -> tuple[int | None, int | None]:

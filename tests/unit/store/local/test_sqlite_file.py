@@ -15,7 +15,7 @@ import pytest
 from resonate_store.interface import StoreError
 from resonate_store.local.sqlite import SqliteStore
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.execution_requests import ExecutionSearch
+from resonate_store.model.execution_requests import ExecutionFilter, ExecutionSearch
 from resonate_store.model.tags import ORIGIN
 from tests.support.build import TARGETED, create, get, settle
 from tests.support.sqlite import Disk, File
@@ -105,7 +105,8 @@ def test_file_of_the_first_schema_gets_the_status_of_executions(path: Path, cloc
 
     for _ in range(2):  # the second time it is converted
         store = SqliteStore(path, clock)
-        for state, found in (("running", ["p"]), ("failed", ["q"]), ("waiting", [])):
+        expected: dict[ExecutionFilter, list[str]] = {"running": ["p"], "failed": ["q"], "waiting": []}
+        for state, found in expected.items():
             response = store.apply(ExecutionSearch(state))
             assert [view.promise.id for view in response.executions or ()] == found
         store.close()

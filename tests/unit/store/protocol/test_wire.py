@@ -22,8 +22,8 @@ from resonate_store.model.requests import (
     TaskSearch,
     TaskSuspend,
 )
+from resonate_store.protocol.forms import DATA
 from resonate_store.protocol.wire import (
-    DATA,
     UnknownKind,
     WireError,
     decode_request,
