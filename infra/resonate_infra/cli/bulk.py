@@ -13,6 +13,7 @@ repeated.
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Generator, Sequence
@@ -105,8 +106,9 @@ def run_bulk(
         interrupted = _carry_out(name, left, operation, journal, already=len(journal.ids) - len(left))
     done = len(journal.effects)
     if interrupted:
-        at = f"resonate executions {name}{begun and f' {begun}'} --resume {journal.path}"
-        raise Failure(f"interrupted after {done} of {len(journal.ids)}; to continue: {at}", INTERRUPTED)
+        command = ("resonate executions", name, begun, session.connection, f"--resume {shlex.quote(str(journal.path))}")
+        again = " ".join(filter(None, command))
+        raise Failure(f"interrupted after {done} of {len(journal.ids)}; to continue: {again}", INTERRUPTED)
     failed = journal.failed
     if not failed:
         journal.path.unlink(missing_ok=True)
@@ -120,7 +122,7 @@ def run_bulk(
 
 
 class _Journal:
-    """The ids of a run, and what has been done to each. Each line is JSON and is on the disk before the next begins.
+    """The ids of a run, and what has been done to each. Each line is JSON, and is written before the next one begins.
 
     Args:
         path: the file.

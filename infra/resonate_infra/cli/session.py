@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,6 +93,9 @@ class Session:
         self.table = table if table is not None or url is not None else os.environ.get("RESONATE_TABLE") or None
         self.as_json = as_json
         self.raw = raw
+        options = {"--url": url, "--table": table}
+        self.connection = " ".join(f"{option} {shlex.quote(text)}" for option, text in options.items() if text)
+        """The options that name the server or the table, for a command that is shown to people. It has no token."""
         self._url = url
         self._token = token
         self._store: DynamoStore | HttpStore | None = None

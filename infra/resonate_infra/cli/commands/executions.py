@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Any
 
 import msgspec
@@ -171,7 +172,7 @@ def cancel(
             canceled = response.promise.pending or response.cancel is not None
             return Effect("done", response.cancel or "") if canceled else Effect("skipped", response.promise.state)
 
-        options = " ".join(("--force",) * force)
+        options = " ".join((*((f"--reason {shlex.quote(reason)}",) if reason else ()), *("--force",) * force))
         run_bulk(session, "cancel", search, one, dry_run=dry_run, yes=yes, resume=resume, begun=options)
         return
     _alone(search, dry_run, resume)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 from pathlib import Path
 
@@ -71,9 +72,9 @@ def test_interrupted_bulk_operation_continues_with_what_is_left(
         return apply(store, request)
 
     monkeypatch.setattr(EmbeddedStore, "apply", interrupted)
-    stopped = resonate.run("executions", "cancel", "--id", three, "--yes")
+    stopped = resonate.run("executions", "cancel", "--id", three, "--reason", "no longer", "--yes")
     assert (stopped.code, "interrupted after 2 of 3; to continue: " in stopped.err) == (130, True), stopped
-    command = stopped.err.rpartition("to continue: resonate ")[2].split()
+    command = shlex.split(stopped.err.rpartition("to continue: resonate ")[2])
 
     other = resonate.run(*command, "--force")
     assert (other.code, "belongs to `cancel`" in other.err) == (2, True)
