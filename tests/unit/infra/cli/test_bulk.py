@@ -77,7 +77,7 @@ def test_interrupted_bulk_operation_continues_with_what_is_left(
     command = shlex.split(stopped.err.rpartition("to continue: resonate ")[2])
 
     other = resonate.run(*command, "--force")
-    assert (other.code, "belongs to `cancel`" in other.err) == (2, True)
+    assert (other.code, "belongs to `cancel --reason" in other.err) == (2, True)
     assert resonate.json(*command)["done"] == 3
     assert made == [f"{three}-{n}" for n in (2, 1, 0)]
     assert resonate.run(*command).code == 2
