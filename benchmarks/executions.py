@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,8 @@ def served(path: Path) -> Generator[http.client.HTTPConnection]:
         listening = re.search(r"listening on http://(\S+),", server.stderr.readline())
         if listening is None:
             raise SystemExit("the development server does not start")
-        yield http.client.HTTPConnection(listening[1], timeout=60)
+        with closing(http.client.HTTPConnection(listening[1], timeout=60)) as connection:
+            yield connection
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
