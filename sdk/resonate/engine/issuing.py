@@ -144,7 +144,7 @@ class Issuing(Patches, InboxCommands):
         begun: list[Awaitable[Any]] = command.fresh
         fresh = [self._known(coroutine, promise) for promise in begun]
         command.fresh.clear()
-        self._await_next(arrivals, fresh, node)
+        self._await_next(arrivals, fresh, node, at_once=command.at_once)
         if not node.settled:
             return node
         self._receive(coroutine, (node.value, None), is_news=self._progress.is_news(node))

@@ -240,8 +240,11 @@ class Nodes(Attempts):
         else:
             self._gathered(gathering)
 
-    def _await_next(self, arrivals: Gathering, fresh: Sequence[Node], node: Node) -> None:
-        """Wait for `fresh` too, and settle `node` with the places of the members that settle next."""
+    def _await_next(self, arrivals: Gathering, fresh: Sequence[Node], node: Node, *, at_once: bool) -> None:
+        """Wait for `fresh` too, and settle `node` with the places of the members that settle next.
+
+        With `at_once`, settle it with those that have settled, also if there are none.
+        """
         arrivals.node, node.gathering = node, arrivals
         for member in fresh:
             place = len(arrivals.members)
@@ -251,10 +254,10 @@ class Nodes(Attempts):
             else:
                 arrivals.left += 1
                 member.watchers += ((arrivals, place),)
-        self._tell_arrivals(arrivals)
+        self._tell_arrivals(arrivals, at_once=at_once)
 
-    def _tell_arrivals(self, arrivals: Gathering) -> None:
-        if arrivals.arrived and not arrivals.node.settled:
+    def _tell_arrivals(self, arrivals: Gathering, *, at_once: bool = False) -> None:
+        if (arrivals.arrived or at_once) and not arrivals.node.settled:
             arrived, arrivals.arrived = arrivals.arrived, []
             self.settle(arrivals.node, arrived, None)
 
