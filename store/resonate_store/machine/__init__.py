@@ -108,6 +108,9 @@ TRANSITION_OF: dict[type, Callable[[Any, int], Transition]] = {
     ScheduleSearch: search,
 }
 
+_SPLIT = frozenset({TaskHeartbeat, TaskRecordStep, TaskPublish, TaskSuspend})
+"""The kinds of requests that may be several operations."""
+
 Fetch = Callable[[Need], Any]
 """Reads from the store what a transition needs."""
 
@@ -122,6 +125,8 @@ def perform(request: Request, run: Callable[[Request], Response]) -> Response:
     problem = problem_with(request)
     if problem is not None:
         return Response(status=400, error=problem)
+    if type(request) not in _SPLIT:
+        return run(request)
     if isinstance(request, TaskHeartbeat):
         for task in request.tasks:
             run(TaskExtend(task.id, task.version, request.pid))
