@@ -54,7 +54,7 @@ COMMANDS = {
         "init",
         "Write a new project: workflows, a test that passes, and a template that adds them to a deployment.",
     ),
-    "executions": LazyCommand("executions", "group", "List and cancel executions, and send messages to them."),
+    "executions": LazyCommand("executions", "group", "List, cancel and move executions, and send messages to them."),
     "promises": LazyCommand("promises", "group", "Show, create and settle promises."),
     "tasks": LazyCommand("tasks", "group", "Show, halt and continue tasks."),
     "schedules": LazyCommand("schedules", "group", "Manage schedules, which run functions or create promises."),

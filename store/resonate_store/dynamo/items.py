@@ -157,6 +157,7 @@ _RECORD_FIELDS: Final = {
     "rev": INTEGER,
     "generation": INTEGER,
     "inbox": INBOX,
+    "pinned": TEXT,
 }
 _SCHEDULE_FIELDS: Final = {
     "id": TEXT,

@@ -13,7 +13,7 @@ from resonate_store.machine import cancellation, generations, messages, promises
 from resonate_store.machine.draft import Need, NeedChildren, NeedPage, NeedRecords, NeedSchedule, Outcome, Transition
 from resonate_store.machine.search import search
 from resonate_store.machine.validation import problem_with
-from resonate_store.model.execution_requests import PromiseCancel, TaskContinueAs
+from resonate_store.model.execution_requests import PromiseCancel, TaskContinueAs, TaskRepin
 from resonate_store.model.message_requests import MessageSend, StatePut, TaskPublish, TaskReceive
 from resonate_store.model.records import Record
 from resonate_store.model.requests import (
@@ -85,6 +85,7 @@ TRANSITION_OF: dict[type, Callable[[Any, int], Transition]] = {
     TaskFulfill: tasks.fulfill,
     FulfillAndTakeOver: tasks.fulfill,
     TaskContinueAs: generations.continue_as,
+    TaskRepin: tasks.repin,
     TaskSuspend: suspensions.suspend,
     TaskRegister: suspensions.register,
     TaskSuspendRegistered: suspensions.suspend_registered,

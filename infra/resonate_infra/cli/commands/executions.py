@@ -1,4 +1,4 @@
-"""`resonate executions`: list the root promises of executions, cancel executions and send messages to them."""
+"""`resonate executions`: list the root promises of executions, cancel and move executions, and send them messages."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from resonate.client.messages import send as send_message
 from resonate.errors import MessageError, MessagesNotSupportedError
 from resonate_infra.cli.arguments import json_of, pairs_of
 from resonate_infra.cli.commands.promises import State, find
-from resonate_infra.cli.display import promise_json, write_fields, write_json
-from resonate_infra.cli.exits import FAILED, Failure, code_for
+from resonate_infra.cli.display import promise_json, shown_version, task_json, write_fields, write_json
+from resonate_infra.cli.exits import FAILED, USAGE, Failure, code_for
 from resonate_infra.cli.parameters import All, Cursor, Id, Limit, Tags
 from resonate_infra.cli.session import Session, connected
 from resonate_infra.text import plain
-from resonate_store.model.execution_requests import PromiseCancel
+from resonate_store.model.addresses import function_of
+from resonate_store.model.execution_requests import PromiseCancel, TaskRepin
 from resonate_store.model.ids import random_id
+from resonate_store.model.requests import PromiseGet, TaskGet
+from resonate_store.model.tags import TARGET
 
-group = typer.Typer(help="List and cancel executions, and send messages to them.")
+group = typer.Typer(help="List, cancel and move executions, and send messages to them.")
 
 RESULTS = {
     "accepted": "accepted: the workflow gets an error where it waits, and ends after its compensating steps",
@@ -71,6 +74,64 @@ def cancel(
         return
     result = RESULTS["canceled" if not promise.pending else response.cancel or "accepted"]
     write_fields([("id", plain(id)), ("state", promise.state), ("cancellation", result)])
+
+
+@group.command("repin")
+@connected
+def repin(
+    session: Session,
+    id: Id,
+    version: Annotated[
+        str | None,
+        typer.Option(
+            "--version",
+            metavar="V",
+            help="The version, such as 9, or resonate-worker:9 if the execution has no function yet. By default, the"
+            " version that takes it next.",
+        ),
+    ] = None,
+    unpin: Annotated[
+        bool, typer.Option("--unpin", help="Pin it to no version. It then always takes the code of its target.")
+    ] = False,
+) -> None:
+    """Move an execution to another version of its Lambda function, and continue it if it is halted.
+
+    The new version must fit the history of the execution. Its calls are executions of their own, and are not moved.
+    """
+    if version is not None and unpin:
+        raise Failure("--version and --unpin exclude each other", USAGE)
+    pinned = "" if version is None else _address_of(session, id, version)
+    task = session.ask(TaskRepin(id, pinned, unpin)).task
+    assert task is not None
+    if session.as_json:
+        write_json(task_json(task))
+        return
+    write_fields([("id", plain(id)), ("state", task.state), ("function version", shown_version(task))])
+
+
+def _address_of(session: Session, id: str, version: str) -> str:
+    """Return the address of a version of the function that runs an execution.
+
+    Args:
+        session: knows the execution.
+        id: the execution.
+        version: its number, or the name of the function, a colon and the number.
+    """
+    function, colon, number = version.rpartition(":")
+    if not colon:
+        task, promise = session.ask(TaskGet(id)).task, session.ask(PromiseGet(id)).promise
+        assert task is not None
+        assert promise is not None
+        target = promise.tags.get(TARGET, "")
+        address = task.pinned or target
+        function = function_of(address) if address.startswith("lambda://") else ""
+        if not function:
+            raise Failure(
+                f"execution {id!r} has no version, and its target {target!r} names no function: name it, such as"
+                f" --version resonate-worker:{version}",
+                USAGE,
+            )
+    return f"lambda://{function}:{number}"
 
 
 @group.command("send")
