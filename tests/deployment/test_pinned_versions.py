@@ -89,7 +89,7 @@ def asleep(stack: OfflineStack, begin: Begin, id: str) -> Any:
     return handle
 
 
-def test_execution_goes_on_with_the_version_that_began_it(stack: OfflineStack, begin: Begin, deploy: Deploy) -> None:
+def test_execution_stays_with_the_version_that_began_it(stack: OfflineStack, begin: Begin, deploy: Deploy) -> None:
     old = deploy("A")
     first = asleep(stack, begin, "first")
     new = deploy("B", step="other")

@@ -14,7 +14,7 @@ from resonate_store.machine import NeedChildren, NeedRecords, NeedSchedule, deci
 from resonate_store.machine.draft import Need
 from resonate_store.machine.tasks import MAX_ATTEMPTS
 from resonate_store.machine.transitions import EVENTS, STATES, TRANSITIONS, TaskEvent, with_section
-from resonate_store.model.execution_requests import PromiseCancel, TaskContinueAs
+from resonate_store.model.execution_requests import PromiseCancel, TaskContinueAs, TaskRepin
 from resonate_store.model.ids import parent
 from resonate_store.model.message_requests import StatePut, TaskPublish
 from resonate_store.model.records import Cancellation, Record, ScheduleRecord, TaskRecord, TaskState
@@ -263,6 +263,11 @@ DRIVES: dict[TaskEvent, tuple[Drive, ...]] = {
     "halt": (lambda scene: scene.apply(TaskHalt("t")),),
     "halt held": (lambda scene: scene.apply(TaskHalt("t", scene.version)),),
     "continue": (lambda scene: scene.apply(TaskContinue("t")),),
+    "repin": (
+        lambda scene: scene.apply(TaskRepin("t")),
+        lambda scene: scene.apply(TaskRepin("t", "lambda://worker:7")),
+        lambda scene: scene.apply(TaskRepin("t", unpin=True)),
+    ),
     "redirect": (
         lambda scene: scene.apply(suspend("t", "a", "b", version=scene.version)),
         resumed(lambda scene: scene.apply(suspend("t", "a", version=scene.version))),
