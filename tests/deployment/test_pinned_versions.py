@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
-from resonate_infra.testing.moto.cloud import Moment
+from resonate_infra.testing.moto.cloud import CountedCall, Moment
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.model.execution_requests import TaskRepin
 from resonate_store.model.records import Record
@@ -187,6 +189,58 @@ def test_sweep_halts_an_execution_whose_version_was_deleted(stack: OfflineStack,
     stack.advance(minutes=2)
 
     assert f"version {old} of the function resonate-worker" in halted(stack, "w")
+
+
+def test_task_whose_target_is_a_missing_version_is_not_halted(stack: OfflineStack, begin: Begin) -> None:
+    begin("w", "order", target="lambda://resonate-worker:999")
+    stack.advance(minutes=10)
+
+    task = present(record_of(stack, "w").task)
+    assert (task.state, task.version) == ("pending", 0)
+    assert task.offers > 1
+
+
+def test_move_during_a_halt_for_a_deleted_version_wins(stack: OfflineStack, begin: Begin, deploy: Deploy) -> None:
+    old = deploy("A")
+    handle = asleep(stack, begin, "w")
+    new = deploy("B")
+    stack.versions.delete("WorkerFunction", old)
+    moved: list[bool] = []
+
+    def move(moment: Moment, call: CountedCall) -> None:
+        if (
+            not moved
+            and (moment, call.operation) == ("before", "Invoke")
+            and present(record_of(stack, "w").task).version
+        ):
+            moved.append(True)
+            assert stack.store.apply(TaskRepin("w")).ok
+
+    stack.cloud.fault = move
+    stack.run_until_complete("w")
+    assert (moved, handle.result(0)[3]) == ([True], new)
+
+
+def test_pinning_costs_no_request(
+    stack: OfflineStack, begin: Begin, deploy: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def requests_of(id: str) -> Counter[tuple[str, str]]:
+        stack.reset_counts()
+        asleep(stack, begin, id)
+        stack.run_until_complete(id)
+        return Counter((call.service, call.operation) for call in stack.calls)
+
+    deploy("A")
+    pinned = requests_of("pinned")
+    for name, function in list(stack.deployment.functions.items()):
+        environment = {key: text.replace(":live", "") for key, text in function.environment.items()}
+        environment["RESONATE_PIN_ALIAS"] = ""
+        monkeypatch.setitem(stack.deployment.functions, name, replace(function, environment=environment))
+    stack.processes.forget_all()
+
+    assert requests_of("plain") == pinned
+    assert record_of(stack, "plain").pinned is None
+    stack.processes.forget_all()
 
 
 def test_unpinned_execution_takes_the_code_of_the_alias(stack: OfflineStack, begin: Begin, deploy: Deploy) -> None:
