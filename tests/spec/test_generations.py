@@ -129,6 +129,15 @@ def test_generations_of_a_call_are_deleted_with_it(store: World) -> None:
     assert stored(store, "w.1", "w.1.1", "w.1.2+0", "w.1.2+1") == set()
 
 
+def test_children_are_those_of_one_generation(store: World) -> None:
+    held(store, "w")
+    store.apply(recorded("w.1"))
+    store.apply(recorded("w.2+0"))
+
+    assert store.children("w").keys() == {"w.1"}
+    assert store.children("w", ".2+").keys() == {"w.2+0"}
+
+
 def test_progress_is_a_record_of_the_present_generation(store: World) -> None:
     held(store, "w")
     store.clock.advance(SECOND)
