@@ -98,16 +98,16 @@ def acquire(request: TaskAcquire, now: int) -> Transition:
         return draft.outcome(_conflict("Task is not pending"))
     if record.task.version != request.version:
         return draft.outcome(_conflict("Version mismatch"))
-    resumed_by = record.task.resumes
+    task, resumed_by = record.task, record.task.resumes
     if request.pin and pinnable(record):
         record = replace(record, pinned=request.pin)
     elif request.pin and record.pinned not in (None, request.pin):
         return draft.outcome(_conflict(f"Task is pinned to {record.pinned}"))
-    record = draft.put(_acquired(record, record.task, request.pid, request.ttl, now))
-    task = record.task_view()
-    if task is not None and resumed_by:
-        task = replace(task, resumed_by=resumed_by)
-    return draft.outcome(Response(task=task, promise=record.promise()))
+    record = draft.put(_acquired(record, task, request.pid, request.ttl, now))
+    view = record.task_view()
+    if view is not None and resumed_by:
+        view = replace(view, resumed_by=resumed_by)
+    return draft.outcome(Response(task=view, promise=record.promise()))
 
 
 def pinnable(record: Record) -> bool:

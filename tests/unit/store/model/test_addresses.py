@@ -14,6 +14,7 @@ from resonate_store.model.addresses import (
     problem_with,
     route,
 )
+from tests.support.present import present
 
 ARN = "arn:aws:lambda:eu-west-1:123456789012:function:worker"
 
@@ -96,7 +97,7 @@ def test_poll_of_an_address_has_its_parts(subtests: pytest.Subtests) -> None:
 
 def test_version_of_a_function_is_read_from_its_address() -> None:
     address = "lambda://Stack-worker_1:17"
-    version = pinned_of(address)
+    version = present(pinned_of(address))
     assert version == FunctionVersion("Stack-worker_1", "17")
     assert version.address == address
     others = (
