@@ -100,7 +100,7 @@ def function_of(address: str) -> str:
 
 
 def problem_with_pin(address: str | None) -> str | None:
-    """Return why a task cannot be pinned to `address`, or None if it can, or if there is no address."""
+    """Return why a task cannot be pinned to `address`, or None if it can or `address` is empty."""
     if not address or pinned_of(address) is not None:
         return None
     return f"{address!r} is not a version of a function: use lambda://name:number, such as lambda://resonate-worker:7"
