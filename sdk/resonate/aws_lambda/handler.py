@@ -185,7 +185,6 @@ class LambdaHandler:
             requests=self._requests,
             async_functions=self._async_functions,
         )
-        version_of = self._function_version(name)
         worker = Worker(
             resources,
             self._registry,
@@ -193,7 +192,7 @@ class LambdaHandler:
             self._pid,
             default_target=self._default_target(name),
             group=None if name else self._group,  # calls without a target go to this Lambda function
-            runs_as=version_of,
+            runs_as=self._function_version(name),
             pins=invoked and self._pin_alias is not None,
             private=self._private,
         )
