@@ -82,6 +82,7 @@ class IsBehind(Command[bool]):
     __slots__ = ()
     kind = "map"
     special = True
+    waits = False
 
 
 class Map(Composite[T_co]):
