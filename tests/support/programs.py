@@ -220,18 +220,25 @@ def _interpreted(ctx: Context, ops: Program, progress: _Progress) -> Flow:
     return progress.got
 
 
-def _block(ctx: Context, ops: Program, progress: _Progress) -> Flow:
+def _block(ctx: Context, ops: Program, progress: _Progress, *, last: bool = False) -> Flow:
+    """Carry out operations; `last` is whether a `finally` block does.
+
+    Such a block has no `finally` block in it: Python closes a generator that another one delegates to only once.
+    """
     for op in ops:
         progress.number += 1
         if op["do"] == "finally":
+            if last:
+                yield from _block(ctx, op["ops"], progress, last=True)
+                continue
             try:
                 yield from _block(ctx, op["ops"], progress)
             finally:
-                yield from _block(ctx, op["after"], progress)
+                yield from _block(ctx, op["after"], progress, last=True)
             continue
         try:
             if op["do"] == "compensated":
-                yield from _compensated(ctx, op, progress)
+                yield from _compensated(ctx, op, progress, last=last)
             else:
                 yield from _operation(ctx, op, progress)
         except (ValueError, ResonateError) as error:
@@ -242,20 +249,20 @@ def _block(ctx: Context, ops: Program, progress: _Progress) -> Flow:
             progress.got.append(f"caught {type(error).__name__}: {error}")
 
 
-def _compensated(ctx: Context, op: Op, progress: _Progress) -> Flow:
-    key = f"{ctx.id}-{progress.number}-{ctx.info.generation}"
+def _compensated(ctx: Context, op: Op, progress: _Progress, *, last: bool) -> Flow:
+    key = f"{_here(ctx)}{progress.number}"
     if op["how"] == "except":
         key = f"{UNSURE}-{key}"  # a failure after it leaves it as it is
         try:
             progress.got.append((yield ctx.run(act, key)))
-            yield from _block(ctx, op["ops"], progress)
+            yield from _block(ctx, op["ops"], progress, last=last)
         except (Exception, Canceled):
             progress.got.append((yield ctx.run(undo, key)))
             raise
         return
     saga = ctx.saga()
     progress.got.append((yield saga.run(act, key, undo=(undo, key))))
-    yield from _block(ctx, op["ops"], progress)
+    yield from _block(ctx, op["ops"], progress, last=last)
     if op["how"] == "by hand":
         yield saga.compensate()
 
@@ -275,7 +282,7 @@ def _operation(ctx: Context, op: Op, progress: _Progress) -> Flow:
             items = ctx.map(
                 step, op["items"], max_concurrency=op["limit"], tolerated_failures=tolerated, remote=op["remote"]
             )
-            result = yield items.options(retry_policy=policy)
+            result = yield items if policy is None else items.options(retry_policy=policy)
             # How many were begun before the first failure was known depends on how long each has taken.
             progress.got.append("stopped" if "stops" in op and result.failures else result.values)
         case "wait":
@@ -302,9 +309,14 @@ def _operation(ctx: Context, op: Op, progress: _Progress) -> Flow:
                 progress.got.append(answer)
 
 
+def _here(ctx: Context) -> str:
+    """Return the beginning of names that only this attempt of the workflow uses."""
+    return f"{ctx.id}/{ctx.info.attempt}/"
+
+
 def _conversation(ctx: Context, op: Op, progress: _Progress) -> Flow:
     """Send and receive messages. Only this workflow uses the names, so their order does not depend on time."""
-    name = f"{ctx.id}/{op.get('box', progress.number)}"
+    name = f"{_here(ctx)}{op.get('box', progress.number)}"
     match op["do"]:
         case "mail":
             key = f"{name}/{ctx.info.generation}/{progress.number}" if "keyed" in op else None
@@ -353,7 +365,7 @@ def _done_once(ctx: Context, op: Op, progress: _Progress) -> Flow:
 
 def _cancelled(ctx: Context, op: Op, progress: _Progress) -> Flow:
     """Begin what does not end by itself, and cancel it. A call says by a message that it has acted before that."""
-    what, name = op["what"], f"{ctx.id}/{progress.number}"
+    what, name = op["what"], f"{_here(ctx)}{progress.number}"
     name = "" if what == "early call" else name
     function = acts_async if "async" in op else acts
     match what:
