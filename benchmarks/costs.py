@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.metering import RETENTION_DAYS, Meter, Run, Usage
-from resonate import Context, Resonate
+from resonate import Canceled, Context, Resonate
 from resonate_infra.testing.stack import OfflineStack
+from resonate_store.model.requests import PromiseSettle
 
 # The prices of other services, in dollars for a million.
 DURABLE_OPERATIONS = 8.00
@@ -41,6 +42,23 @@ LATE_PROMISE = "a promise, settled from outside after two hours"
 GENERATION = "a further generation (`ctx.continue_as`), without its steps"
 MESSAGE = "a message from outside, waited for"
 PUBLISH = "a value that is published (`ctx.publish`)"
+ALL_STEPS = "`ctx.all` of three local steps"
+ALL_CALLS = "`ctx.all` of three remote calls"
+RACE = "`ctx.race` of two remote calls that sleep 20 seconds and a day, with `cancel_losers`"
+WAIT = "`ctx.wait` for a promise that is settled in time, beyond the wait without a limit"
+MAP_STEPS = "`ctx.map` of 10 items as local steps, five at a time"
+MAP_CALLS = "`ctx.map` of 10 items as remote calls, five at a time"
+MAP_STEP = "a further item of it, as a local step"
+MAP_CALL = "a further item of it, as a remote call"
+CANCELLATION = "a cancellation of an execution that awaits a promise, with one compensating step"
+ONCE = "a local step with `at_most_once`"
+PATCH = "the first answer of `ctx.patched`, if it is true"
+SAGA = "a saga of three local steps that fails after them"
+COMBINED = (
+    *(ALL_STEPS, ALL_CALLS, RACE, WAIT, MAP_STEPS, MAP_STEP, MAP_CALLS, MAP_CALL),
+    *(CANCELLATION, ONCE, PATCH, SAGA),
+)
+"""The commands that are made of the things above, or add to one. They have tables of their own."""
 
 resonate = Resonate()
 
@@ -106,7 +124,80 @@ def publishing(ctx: Context) -> Generator[Any, Any, None]:
     yield ctx.publish("progress", 1)
 
 
+@resonate.register
+def gathering(ctx: Context) -> Generator[Any, Any, None]:
+    yield ctx.all(ctx.run(step) for _ in range(3))
+
+
+@resonate.register
+def calling(ctx: Context) -> Generator[Any, Any, None]:
+    yield ctx.all(ctx.rpc("steps", 0) for _ in range(3))
+
+
+@resonate.register
+def racing(ctx: Context) -> Generator[Any, Any, None]:
+    yield ctx.race(ctx.rpc("sleeping", 20.0), ctx.rpc("sleeping", 86_400.0), cancel_losers=True)
+
+
+@resonate.register
+def impatient(ctx: Context) -> Generator[Any, Any, None]:
+    yield ctx.wait((yield ctx.promise()), timeout=600.0)
+
+
+def item_step(_ctx: Context, _item: int) -> str:
+    return "done"
+
+
+@resonate.register
+def mapping(ctx: Context, items: int) -> Generator[Any, Any, None]:
+    yield ctx.map(item_step, range(items), max_concurrency=5)
+
+
+@resonate.register
+def mapping_calls(ctx: Context, items: int) -> Generator[Any, Any, None]:
+    yield ctx.map("steps", [0] * items, max_concurrency=5, remote=True)
+
+
+@resonate.register
+def compensating(ctx: Context) -> Generator[Any, Any, None]:
+    try:
+        yield (yield ctx.promise())
+    except Canceled:
+        yield ctx.run(step)
+        raise
+
+
+@resonate.register
+def marked(ctx: Context) -> Generator[Any, Any, None]:
+    yield ctx.run(step).options(at_most_once=True)
+
+
+@resonate.register
+def patched(ctx: Context) -> Generator[Any, Any, None]:
+    yield ctx.patched("taxes-2")
+
+
+@resonate.register
+def undoing(ctx: Context) -> Generator[Any, Any, None]:
+    saga = ctx.saga()
+    for _ in range(3):
+        yield saga.run(step, undo=(step,))
+    raise ValueError("undo all of it")
+
+
 handler = resonate.handler()
+
+
+def settle(stack: OfflineStack, id: str) -> None:
+    stack.store.apply(PromiseSettle(f"{id}.1", "resolved"))
+
+
+def send(stack: OfflineStack, id: str) -> None:
+    stack.client().send(id, "m", "hello")
+
+
+def cancel(stack: OfflineStack, id: str) -> None:
+    stack.client().cancel(id, "not needed")
 
 
 class Target(NamedTuple):
@@ -149,19 +240,46 @@ def measured(delivery: str) -> dict[str, Run]:
                 SHORT_SLEEP: meter.run("sleeping", 20.0),
                 SLEEP: meter.run("sleeping", 600.0),
                 LONG_SLEEP: meter.run("sleeping", 86_400.0),
-                PROMISE: meter.run("asking", settled_after=0),
-                LATE_PROMISE: meter.run("asking", settled_after=2),
-                MESSAGE: meter.run("listening", message="m"),
+                PROMISE: meter.run("asking", then=settle),
+                LATE_PROMISE: meter.run("asking", then=settle, after_hours=2),
+                MESSAGE: meter.run("listening", then=send),
                 PUBLISH: meter.run("publishing"),
+                ALL_STEPS: meter.run("gathering"),
+                ALL_CALLS: meter.run("calling"),
+                RACE: meter.run("racing"),
+                MAP_STEPS: meter.run("mapping", 10),
+                MAP_CALLS: meter.run("mapping_calls", 10),
+                CANCELLATION: meter.run("compensating", then=cancel),
+                ONCE: meter.run("marked"),
+                PATCH: meter.run("patched"),
+                SAGA: meter.run("undoing"),
             }
-    # Both sleep in each generation, so that each deletion is delivered by itself.
+            # Each beside the same execution with one thing less. Both executions of a generation sleep, so that each
+            # deletion is delivered by itself.
+            beside = {
+                WAIT: (meter.run("impatient", then=settle), added[PROMISE]),
+                MAP_STEP: (meter.run("mapping", 11), added[MAP_STEPS]),
+                MAP_CALL: (meter.run("mapping_calls", 11), added[MAP_CALLS]),
+            }
     generation = third.usage.less(second.usage).less(added[SHORT_SLEEP].usage.less(empty.usage))
-    return {
+    runs = {
         EXECUTION: empty,
         STEP: Run(two.usage.less(one.usage), two.writes),
         **{name: Run(run.usage.less(empty.usage), run.writes) for name, run in added.items()},
+        **{name: Run(run.usage.less(less.usage), run.writes) for name, (run, less) in beside.items()},
         GENERATION: Run(generation, third.writes),
     }
+    return {name: runs[name] for name in (*(each for each in runs if each not in COMBINED), *COMBINED)}
+
+
+def single(runs: Mapping[str, Run]) -> dict[str, Run]:
+    """Return the runs of the first tables: those of single things."""
+    return {name: run for name, run in runs.items() if name not in COMBINED}
+
+
+def combined(runs: Mapping[str, Run]) -> dict[str, Run]:
+    """Return the runs of the tables of `COMBINED`."""
+    return {name: runs[name] for name in COMBINED}
 
 
 def audit(runs: Mapping[str, Run], name: str) -> list[str]:
@@ -192,7 +310,7 @@ def short_table(runs: Mapping[str, Run]) -> str:
 
 def comparison(runs: Mapping[str, Run]) -> str:
     """Return the cost of each thing, and of whole workflows, here and in other services."""
-    dollars = {name: run.usage.dollars for name, run in runs.items()}
+    dollars = {name: run.usage.dollars for name, run in single(runs).items()}
     # Besides a call, the services count the start of the called function.
     rows = {name: (cost, 2 if name == REMOTE else 1) for name, cost in dollars.items()}
     ten = dollars[EXECUTION] + 10 * dollars[STEP]
@@ -250,7 +368,8 @@ def main() -> int:
         }
         print(json.dumps(figures, indent=2))
     else:
-        print(table(runs), short_table(stream), comparison(runs), sep="\n\n")
+        print(table(single(runs)), short_table(single(stream)), comparison(runs), sep="\n\n")
+        print(table(combined(runs)), short_table(combined(stream)), sep="\n\n")
     return 0
 
 

@@ -23,7 +23,6 @@ from resonate_infra.testing.moto.cloud import CountedCall, Moment
 from resonate_infra.testing.stack import Event, OfflineStack
 from resonate_store.aws import exchange
 from resonate_store.aws.exchange import AwsRequest, AwsResponse
-from resonate_store.model.requests import PromiseSettle
 
 # Dollars for a million, in us-east-1, without free tiers, as AWS published them in November 2026.
 WRITE_UNITS = 0.625
@@ -153,14 +152,20 @@ class Meter:
         with exchange.installed(send):
             yield
 
-    def run(self, function: str, *arguments: Any, settled_after: float | None = None, message: str = "") -> Run:
+    def run(
+        self,
+        function: str,
+        *arguments: Any,
+        then: Callable[[OfflineStack, str], object] | None = None,
+        after_hours: float = 0,
+    ) -> Run:
         """Run one execution, from its creation until it is deleted after its retention.
 
         Args:
             function: the name of a workflow of the worker.
             arguments: its arguments.
-            settled_after: how many hours after its start its first promise is settled from outside. None leaves it.
-            message: the name of a message that is sent to it after its start, from outside.
+            then: what a program outside does once the execution waits. It gets the id of the execution.
+            after_hours: how many hours after the start the program does that.
         """
         stack = self._stack
         stack.clear()
@@ -176,13 +181,10 @@ class Meter:
         with self._counting_outside():
             stack.client().options(target="worker").begin_rpc(id, function, *arguments)
         stack.pump()
-        if settled_after is not None:
-            stack.advance(hours=settled_after)
+        if then is not None:
+            stack.advance(hours=after_hours)
             with self._counting_outside():
-                stack.store.apply(PromiseSettle(f"{id}.1", "resolved"))
-        if message:
-            with self._counting_outside():
-                stack.client().send(id, message, "hello")
+                then(stack, id)
         stack.run_until_complete(id)
         stack.expires = True
         stack.advance(days=RETENTION_DAYS + 1)

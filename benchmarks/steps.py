@@ -1,7 +1,7 @@
-"""Costs of the programming model in memory: steps, fan-out, long workflows, replay, and space.
+"""Costs of the programming model in memory: steps, fan-out, maps, long workflows, replay, generations, and space.
 
     python benchmarks/steps.py [--check] [--workflows N] [--steps N] [--children N] [--history N]
-        [--generations N]
+        [--generations N] [--items N]
 
 Prints these figures as JSON, each with its limit:
 
@@ -15,6 +15,8 @@ Prints these figures as JSON, each with its limit:
 - `sends_per_generation`: the time of a generation of `ctx.continue_as` with one step, over 100,000 generations, divided
   by the time of one `send` to a generator
 - `bytes_per_generation`: bytes of memory that each further generation keeps
+- `sends_per_item`: the time of an item of `ctx.map` that is a local step, over 10,000 items with 100 under way, divided
+  by the time of one `send` to a generator
 
 If the peers are installed (by the extra `peers`), they are measured in the same run. The output names a missing peer.
 With `--check` the exit code is 1 when a figure is over its limit.
@@ -30,7 +32,7 @@ import sys
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,7 @@ LIMITS = {
     "bytes_per_step": 1024,
     "sends_per_generation": 1_600,
     "bytes_per_generation": 1,
+    "sends_per_item": 2_000,
 }
 
 
@@ -94,6 +97,12 @@ def generation(ctx: Context, n: int, most: int) -> Generator[Any, Any, int]:
     if n < most:
         return ctx.continue_as(n, most)
     return n
+
+
+def mapped(ctx: Context, items: int, slots: int) -> Generator[Any, Any, int]:
+    result = yield ctx.map(step, range(items), max_concurrency=slots)
+    result.raise_if_failed()
+    return sum(result.values)
 
 
 def echo() -> Generator[Any, Any, None]:
@@ -203,26 +212,39 @@ def us_per_send(count: int = 200_000) -> float:
     return (time.process_time() - began) * 1e6 / count
 
 
-def sends_per_generation(generations: int) -> float:
-    """Return the CPU time of a generation in units of a `send`. Both are measured in turns.
+def sends_per(many: int, func: Callable[..., Any], *args: Any, left: Sequence[str]) -> float:
+    """Return the CPU time of one of `many` things that a workflow does, in units of a `send`. The two take turns.
 
-    In the end the store has the records of the last generation only.
+    Args:
+        many: how often the workflow `w` does the thing.
+        func: the workflow.
+        args: its arguments.
+        left: the ids of the records that the store has in the end.
     """
-    ratios: list[float] = []
-    for _ in range(ROUNDS):
-        store = MemoryStore()
-        resonate = Resonate(store=store, log_level="WARNING")
-        resonate.register(generation)
-        sends = [us_per_send()]
-        began = time.process_time()
-        resonate.run("w", generation, 0, generations // ROUNDS)
-        took = (time.process_time() - began) * 1e6 / (generations // ROUNDS)
-        sends.append(us_per_send())
-        resonate.stop()
-        last = f"w.{generations // ROUNDS}+"
-        assert [record.id for record in store.records()] == ["w", f"{last}0", f"{last}1"]
-        ratios.append(took / statistics.mean(sends))
-    return statistics.median(ratios)
+    store = MemoryStore()
+    resonate = Resonate(store=store, log_level="WARNING")
+    resonate.register(func)
+    sends = [us_per_send()]
+    began = time.process_time()
+    resonate.run("w", func, *args)
+    took = (time.process_time() - began) * 1e6 / many
+    sends.append(us_per_send())
+    resonate.stop()
+    assert [record.id for record in store.records()] == sorted(left)
+    return took / statistics.mean(sends)
+
+
+def sends_per_generation(generations: int) -> float:
+    """Return the CPU time of a generation in units of a `send`. Only the records of the last generation are left."""
+    many = generations // ROUNDS
+    left = ["w", f"w.{many}+0", f"w.{many}+1"]
+    return statistics.median(sends_per(many, generation, 0, many, left=left) for _ in range(ROUNDS))
+
+
+def sends_per_item(items: int) -> float:
+    """Return the CPU time of an item of a map, with 100 under way, in units of a `send`."""
+    left = ["w", "w.1", *(f"w.1.{number + 1}" for number in range(items))]
+    return statistics.median(sends_per(items, mapped, items, 100, left=left) for _ in range(ROUNDS))
 
 
 def bytes_per_generation(generations: int) -> float:
@@ -323,6 +345,7 @@ def main() -> int:
     parser.add_argument("--children", type=int, default=1_000)
     parser.add_argument("--history", type=int, default=10_000)
     parser.add_argument("--generations", type=int, default=100_000)
+    parser.add_argument("--items", type=int, default=10_000)
     arguments = parser.parse_args()
     os.environ |= {"RESONATE_FUNCTIONS": "1", "RESONATE_REQUESTS": "1"}
     figures = {
@@ -334,6 +357,7 @@ def main() -> int:
         "bytes_per_step": round(bytes_per_step(arguments.history)),
         "sends_per_generation": round(sends_per_generation(arguments.generations)),
         "bytes_per_generation": round(bytes_per_generation(arguments.generations // 10), 1),
+        "sends_per_item": round(sends_per_item(arguments.items)),
     }
     more = {
         "us_per_step_async": round(median(async_work, 5, 1_000), 1),

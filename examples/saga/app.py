@@ -1,8 +1,8 @@
-"""Saga: book a flight, a hotel and a car. If one of them is not available, cancel the bookings, the last one first.
+"""Saga: book a flight, a hotel and a car with three services. If one of them fails, undo the bookings, the last first.
 
-The example needs no compensation framework. The bookings are durable steps, so `try` and `except` survive a crash like
-the rest of the workflow. A process that replays the workflow takes the same branch, and continues where the former
-process stopped. The sleeps simulate slow services. With sleeps of an hour, the saga takes many Lambda invocations.
+The bookings and their undos are durable steps. A process that replays the workflow continues where the former process
+stopped, also in the middle of the compensation. The sleeps simulate slow services. With sleeps of an hour, the saga
+takes many Lambda invocations.
 """
 
 import sys
@@ -11,37 +11,34 @@ from typing import Any
 
 from resonate import Context, Resonate
 
-resonate = Resonate(group="worker")
-
 
 class NoCarLeft(Exception):
     """No car is available; a retry does not help."""
 
 
+resonate = Resonate(group="worker")
+
+
 @resonate.register
 def book_trip(
     ctx: Context, trip: str, car_available: bool = False, secs_between: float = 0.1
-) -> Generator[Any, Any, dict[str, Any]]:
-    booked: list[str] = []
-    cancelled: list[str] = []
-    try:
-        booked.append((yield ctx.run(book_flight, trip)))
-        yield ctx.sleep(secs_between)
-        booked.append((yield ctx.run(book_hotel, trip)))
-        yield ctx.sleep(secs_between)
-        # Any other error is retried, the default for a step.
-        booked.append((yield ctx.run(book_car, trip, car_available).options(non_retryable_exceptions=(NoCarLeft,))))
-    except Exception:
-        for reservation in reversed(booked):
-            yield ctx.run(cancel, reservation)
-            yield ctx.sleep(secs_between)
-            cancelled.append(reservation)
-        return {"status": "cancelled", "booked": booked, "cancelled": cancelled}
-    return {"status": "booked", "booked": booked, "cancelled": cancelled}
+) -> Generator[Any, Any, list[str]]:
+    """Book a trip. An error, or a cancellation, that leaves the workflow undoes what has been booked."""
+    saga = ctx.saga()
+    flight = yield saga.run(book_flight, trip, undo=(cancel_flight, trip))
+    yield ctx.sleep(secs_between)
+    hotel = yield saga.run(book_hotel, trip, undo=(cancel_hotel, trip))
+    yield ctx.sleep(secs_between)
+    # Any other error is retried, the default for a step.
+    car = yield saga.run(book_car, trip, car_available, undo=(cancel_car, trip)).options(
+        non_retryable_exceptions=(NoCarLeft,)
+    )
+    return [flight, hotel, car]
 
 
 # A step that is interrupted before it is recorded runs again. So each request to a service names the trip, and the
-# service can recognise a booking that exists already.
+# service can recognise a booking that exists already. An undo runs although its booking failed, because a service may
+# fail after it has booked. So it must accept that there is nothing to cancel.
 
 
 def book_flight(_: Context, trip: str) -> str:
@@ -49,20 +46,28 @@ def book_flight(_: Context, trip: str) -> str:
     return f"flight-{trip}"
 
 
+def cancel_flight(_: Context, trip: str) -> None:
+    print(f"cancelling the flight for {trip}")
+
+
 def book_hotel(_: Context, trip: str) -> str:
     print(f"booking a hotel for {trip}")
     return f"hotel-{trip}"
 
 
+def cancel_hotel(_: Context, trip: str) -> None:
+    print(f"cancelling the hotel for {trip}")
+
+
 def book_car(_: Context, trip: str, available: bool) -> str:
     print(f"booking a car for {trip}")
     if not available:
-        raise NoCarLeft(trip)
+        raise NoCarLeft(f"no car is left for {trip}")
     return f"car-{trip}"
 
 
-def cancel(_: Context, reservation: str) -> None:
-    print(f"cancelling {reservation}")
+def cancel_car(_: Context, trip: str) -> None:
+    print(f"cancelling the car for {trip}")
 
 
 handler = resonate.handler()
@@ -70,7 +75,8 @@ handler = resonate.handler()
 if __name__ == "__main__":
     trip = sys.argv[1] if len(sys.argv) > 1 else "lisbon"
     try:
-        result = book_trip.run(f"trip-{trip}", trip)
-        print(f"{result['status']}: {', '.join(result['cancelled'])}")
+        print(*book_trip.run(f"trip-{trip}", trip))
+    except NoCarLeft as error:
+        print(error)
     finally:
         resonate.stop()

@@ -260,7 +260,7 @@ class EncryptedStore(StoreWrapper):
         return replace(promise, param=param, value=self._show(promise.value, "value", promise.id))
 
     def _readable_execution(self, view: ExecutionView) -> ExecutionView:
-        """Decrypt what a list shows. A payload that this process cannot read stays encrypted, and the list continues."""
+        """Decrypt what a list shows. A payload that cannot be decrypted stays as it is."""
         try:
             awaited = None if view.awaited is None else self._readable(view.awaited)
             return replace(view, promise=self._readable(view.promise), awaited=awaited)

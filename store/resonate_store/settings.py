@@ -65,6 +65,24 @@ def push_token_of(environment: Mapping[str, str]) -> str | None:
     return token
 
 
+def pin_alias_of(environment: Mapping[str, str]) -> str | None:
+    """Return the alias that new executions take, from `RESONATE_PIN_ALIAS`. An execution then stays with its version.
+
+    Args:
+        environment: the environment variables.
+
+    Returns:
+        The alias of the function, or None if the variable is not set or empty: executions are not pinned.
+
+    Raises:
+        SettingsError: the value is not the name of an alias.
+    """
+    alias = environment.get("RESONATE_PIN_ALIAS")
+    if alias and (alias.isdecimal() or addresses.problem_with(f"lambda://f:{alias}")):
+        raise SettingsError(f"RESONATE_PIN_ALIAS must be the name of an alias, such as live, got {alias!r}")
+    return alias or None
+
+
 def number_of(environment: Mapping[str, str], name: str, default: int) -> int:
     """Return a setting that is a whole number, such as a limit in bytes.
 

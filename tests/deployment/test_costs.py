@@ -29,12 +29,16 @@ def runs() -> Mapping[str, metering.Run]:
 def test_costs_page_shows_measured_costs(runs: Mapping[str, metering.Run]) -> None:
     page = PAGE.read_text(encoding="utf-8")
 
-    assert costs.table(runs) in page, ADVICE
+    assert costs.table(costs.single(runs)) in page, ADVICE
+    assert costs.table(costs.combined(runs)) in page, ADVICE
     assert costs.comparison(runs) in page, ADVICE
 
 
 def test_costs_page_shows_measured_costs_of_stream() -> None:
-    assert costs.short_table(costs.measured("stream")) in PAGE.read_text(encoding="utf-8"), ADVICE
+    stream, page = costs.measured("stream"), PAGE.read_text(encoding="utf-8")
+
+    assert costs.short_table(costs.single(stream)) in page, ADVICE
+    assert costs.short_table(costs.combined(stream)) in page, ADVICE
 
 
 def test_costs_page_explains_every_write(runs: Mapping[str, metering.Run], subtests: pytest.Subtests) -> None:

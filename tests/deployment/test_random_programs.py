@@ -4,7 +4,11 @@ On the stack, processes are killed, responses get lost, requests are refused, an
 repeated. Clients settle promises at any moment. Afterwards both runs must have the same records, and the stack must
 have no work left.
 
-`RESONATE_PROGRAMS` is the number of programs on the stack, for each way of delivery. In memory there are 40 times more.
+Programs that are cancelled from outside end somewhere else each time. Of those, the rules are checked that hold
+wherever they end.
+
+`RESONATE_PROGRAMS` is the number of programs on the stack, for each way of delivery. In memory there are 50 times more.
+One in four of them is cancelled from outside.
 """
 
 from __future__ import annotations
@@ -17,7 +21,6 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resonate.payloads import codec
@@ -28,27 +31,19 @@ from resonate_infra.testing.moto.cloud import CountedCall, Invocation, Moment
 from resonate_infra.testing.stack import Event, OfflineStack
 from resonate_store.dynamo.items import entry_of
 from resonate_store.interface import StoreWrapper
+from resonate_store.model.execution_requests import PromiseCancel
 from resonate_store.model.records import PromiseView, Record
-from resonate_store.model.requests import PromiseSettle
+from resonate_store.model.requests import Request
 from tests.deployment.conftest import IN_BOTH_DELIVERIES
 from tests.support.driver import Driver
-from tests.support.hypothesis_settings import ANY_HEALTH
+from tests.support.hypothesis_settings import Batch, in_batches
 from tests.support.present import present
-from tests.support.programs import (
-    FUNCTIONS,
-    PROGRAMS,
-    Program,
-    contradictions,
-    plain,
-    settlements,
-    shape,
-    spelled,
-    unfinished,
-    witness,
-)
+from tests.support.program_calls import witness
+from tests.support.program_records import contradictions, intervene, miscompensated, plain, shape, unfinished
+from tests.support.programs import FUNCTIONS, PROGRAMS, Program, spelled
 from tests.support.worker_code import RANDOM_PROGRAMS
 
-COUNT = int(os.environ.get("RESONATE_PROGRAMS", "50" if "RESONATE_CI" in os.environ else "6"))
+COUNT = int(os.environ.get("RESONATE_PROGRAMS", "100" if "RESONATE_CI" in os.environ else "6"))
 
 KINDS = [
     "killed before",
@@ -67,6 +62,7 @@ FAULTS = st.lists(st.tuples(st.integers(0, 40), st.sampled_from(KINDS)), max_siz
 
 A task is halted after ten failed attempts, so there are fewer faults.
 """
+FINAL = ("resolved", "rejected", "rejected_canceled", "rejected_timedout")
 CONDITIONS = st.fixed_dictionaries(
     {
         "faults": FAULTS,
@@ -155,6 +151,8 @@ class Trouble:
                 self.held_back.append(stack.cloud.invocations.pop())
             case "settled meanwhile":
                 settle(stack)
+            case "cancelled meanwhile":
+                assert stack.store.apply(PromiseCancel("w", "stop")).ok
             case "slow":
                 stack.clock.sleep(20_000)
             case "delivered again":
@@ -191,12 +189,9 @@ def records_of(stack: OfflineStack) -> list[Record]:
 
 
 def settle(stack: OfflineStack) -> bool:
-    """Settle the promises that a client has to settle. Return whether there was one."""
-    found = settlements(records_of(stack))
+    """Do what clients have to do: settle promises, and send messages. Return whether there was anything."""
     with uncounted(stack):
-        for each in found:
-            assert stack.store.apply(PromiseSettle(*each)).ok
-    return bool(found)
+        return intervene(stack.store, records_of(stack))
 
 
 class Singly(StoreWrapper):
@@ -207,12 +202,43 @@ class Singly(StoreWrapper):
         return True
 
 
-def in_memory(program: Program, root: str, *, singly: bool = False) -> tuple[str, dict[str, tuple[str, str]]]:
-    """Run a program in memory without faults. Return its outcome and its records."""
+class Cancels:
+    """A client that cancels the execution after a number of requests of its worker, and again a few requests later."""
+
+    def __init__(self, driver: Driver, after: int) -> None:
+        self._driver = driver
+        self._left = [after, 7]
+        self._possible = ("accepted", *FINAL)
+
+    def __call__(self, _: Request | str) -> None:
+        if not self._left:
+            return
+        self._left[0] -= 1
+        if self._left[0] < 0:
+            del self._left[0]
+            response = self._driver.store.apply(PromiseCancel("w", "stop"))
+            answer = response.cancel or present(response.promise).state
+            assert answer in self._possible
+            self._possible = ("already", *FINAL) if answer == "accepted" else (answer,)
+
+
+def in_memory(
+    program: Program, root: str, *, singly: bool = False, cancelled_after: int | None = None
+) -> tuple[str, dict[str, tuple[str, str]]]:
+    """Run a program in memory without faults. Return its outcome and its records.
+
+    Args:
+        program: the program.
+        root: the name of its function.
+        singly: whether the worker registers each wait by itself.
+        cancelled_after: the number of requests after which it is cancelled from outside.
+    """
     witness.forget()
     driver = Driver()
     if singly:
         driver.use(Resources(Singly(driver.tap), driver.clock))
+    if cancelled_after is not None:
+        driver.tap.after = Cancels(driver, cancelled_after)
     for function in FUNCTIONS:
         driver.register(function)
     witness.is_recorded = lambda id: (record := driver.store.record(id)) is not None and not record.pending
@@ -220,9 +246,7 @@ def in_memory(program: Program, root: str, *, singly: bool = False) -> tuple[str
     try:
         while True:
             driver.work()
-            if settlement := settlements(driver.store.records()):
-                for each in settlement:
-                    assert driver.store.apply(PromiseSettle(*each)).ok
+            if intervene(driver.store, driver.store.records()):
                 continue
             if not unfinished(driver.store.records(), driver.clock.now()):
                 break
@@ -235,6 +259,7 @@ def in_memory(program: Program, root: str, *, singly: bool = False) -> tuple[str
     records = list(driver.store.records())
     assert contradictions(records) == {}
     assert witness.repeated == []
+    assert miscompensated(records) == []
     return outcome(driver.promise("w")), shape(records)
 
 
@@ -297,6 +322,14 @@ def quiet() -> Iterator[None]:
 def check(stack: OfflineStack, program: Program, root: str, conditions: dict[str, Any]) -> list[str]:
     """Assert that a program has the same records on the stack as in memory. Return the faults that happened."""
     expected, left = in_memory(program, root)
+    happened = check_rules(stack, program, root, conditions)
+    assert outcome(present(stack.store.record("w")).promise()) == expected, happened
+    assert shape(records_of(stack)) == left, happened
+    return happened
+
+
+def check_rules(stack: OfflineStack, program: Program, root: str, conditions: dict[str, Any]) -> list[str]:
+    """Assert what holds for every program on the stack, also if it is cancelled. Return the faults that happened."""
     stack.clear()
     stack.processes.forget_all()
     trouble = on_the_stack(stack, program, root, conditions)
@@ -305,30 +338,50 @@ def check(stack: OfflineStack, program: Program, root: str, conditions: dict[str
     records = records_of(stack)
     assert unfinished(records, stack.clock.now()) == [], trouble.happened
     assert [record.id for record in records if record.owes] == [], trouble.happened
-    promise = present(stack.store.record("w"))
-    assert outcome(promise.promise()) == expected, trouble.happened
-    assert shape(records) == left, trouble.happened
+    assert not present(stack.store.record("w")).pending, trouble.happened
     assert contradictions(records) == {}, trouble.happened
     assert witness.repeated == [], trouble.happened
+    assert miscompensated(records) == [], trouble.happened
     return trouble.happened
 
 
 @IN_BOTH_DELIVERIES
-@settings(max_examples=COUNT, deadline=None, suppress_health_check=ANY_HEALTH)
-@given(PROGRAMS, CONDITIONS)
-def test_random_program_has_the_same_records_with_faults(
-    programs: OfflineStack, program: Program, conditions: dict[str, Any]
-) -> None:
-    check(programs, program, "interpret", conditions)
+@in_batches(COUNT, 25)
+def test_random_program_has_the_same_records_with_faults(programs: OfflineStack, batch: Batch) -> None:
+    def check_one(program: Program, conditions: dict[str, Any]) -> None:
+        check(programs, program, "interpret", conditions)
+
+    batch.run(check_one, PROGRAMS, CONDITIONS)
 
 
-@settings(max_examples=40 * COUNT, deadline=None)
-@given(PROGRAMS)
-def test_generator_and_async_programs_have_the_same_records(program: Program) -> None:
-    generators = in_memory(spelled(program, asynchronous=False), "interpret")
+@in_batches(50 * COUNT, 250)
+def test_generator_and_async_programs_have_the_same_records(batch: Batch) -> None:
+    def check_one(program: Program) -> None:
+        generators = in_memory(spelled(program, asynchronous=False), "interpret")
 
-    assert in_memory(spelled(program, asynchronous=True), "interpret_async") == generators
-    assert in_memory(spelled(program, asynchronous=False), "interpret", singly=True) == generators
+        assert in_memory(spelled(program, asynchronous=True), "interpret_async") == generators
+        assert in_memory(spelled(program, asynchronous=False), "interpret", singly=True) == generators
+
+    batch.run(check_one, PROGRAMS)
+
+
+@IN_BOTH_DELIVERIES
+@in_batches(-(-COUNT // 4), 25)
+def test_cancelled_program_keeps_the_rules_with_faults(programs: OfflineStack, batch: Batch) -> None:
+    def check_one(program: Program, conditions: dict[str, Any], at: int) -> None:
+        conditions["faults"] = [(at, "cancelled meanwhile"), *conditions["faults"]]
+        check_rules(programs, program, "interpret", conditions)
+
+    batch.run(check_one, PROGRAMS, CONDITIONS, st.integers(0, 60))
+
+
+@in_batches(50 * COUNT // 4, 250)
+def test_cancelled_program_keeps_the_rules(batch: Batch) -> None:
+    def check_one(program: Program, at: int, asynchronous: bool) -> None:
+        root = "interpret_async" if asynchronous else "interpret"
+        in_memory(spelled(program, asynchronous=asynchronous), root, cancelled_after=at)
+
+    batch.run(check_one, PROGRAMS, st.integers(0, 60), st.booleans())
 
 
 VARIED: Program = [

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from resonate_store.machine.effects import Prune
+from resonate_store.machine.generations import KEPT_TAKEN_MS
 from resonate_store.model.execution_requests import TaskContinueAs
-from resonate_store.model.ids import below, family, generation_of
+from resonate_store.model.ids import below, family, generation_of, message_id
 from resonate_store.model.records import Record
 from resonate_store.model.requests import PromiseCreate
 from resonate_store.model.tags import ORIGIN, SCOPE
@@ -22,10 +23,13 @@ from tests.support.build import (
     fulfill,
     held,
     listen,
+    message,
+    receive,
     recorded,
     release,
     settle,
 )
+from tests.support.present import present
 from tests.support.substrates import T0, World
 
 OF_W = {ORIGIN: "w", SCOPE: "local"}
@@ -127,6 +131,48 @@ def test_generations_of_a_call_are_deleted_with_it(store: World) -> None:
 
     assert continued(store, 2) == 200
     assert stored(store, "w.1", "w.1.1", "w.1.2+0", "w.1.2+1") == set()
+
+
+def test_children_are_those_of_one_generation(store: World) -> None:
+    held(store, "w")
+    store.apply(recorded("w.1"))
+    store.apply(recorded("w.2+0"))
+
+    assert store.children("w").keys() == {"w.1"}
+    assert store.children("w", ".2+").keys() == {"w.2+0"}
+
+
+def test_messages_that_earlier_generations_took_are_deleted_in_time(store: World) -> None:
+    held(store, "w", ttl=DAY)
+    ids = {key: message_id("w", key) for key in ("taken", "nested", "late", "waits")}
+    for key in ids:
+        store.apply(message("w", key=key))
+    store.apply(receive("w", "taken"))
+    store.apply(receive("w", "nested", place="w.2.1"))
+    assert continued(store, 2) == 200
+    assert stored(store, *ids.values()) == {*ids.values()}, "their senders may repeat them"
+    assert present(store.apply(message("w", key="taken")).promise).state == "resolved"
+
+    store.clock.advance(KEPT_TAKEN_MS)
+    store.apply(receive("w", "late", place="w.2+1"))
+    assert continued(store, 3) == 200
+    assert stored(store, *ids.values()) == {ids["late"], ids["waits"]}
+
+    store.clock.advance(KEPT_TAKEN_MS)
+    store.apply(receive("w", "waits", place="w.3+1"))
+    store.clock.advance(KEPT_TAKEN_MS)
+    assert continued(store, 4) == 200
+    assert stored(store, *ids.values()) == set()
+
+
+def test_message_of_the_present_generation_stays(store: World) -> None:
+    held(store, "w", ttl=DAY)
+    assert continued(store, 2) == 200
+    store.apply(message("w"))
+    store.apply(receive("w", place="w.2+1"))
+    store.clock.advance(2 * KEPT_TAKEN_MS)
+    assert continued(store, 2) == 200
+    assert stored(store, message_id("w", "k")) == {message_id("w", "k")}
 
 
 def test_progress_is_a_record_of_the_present_generation(store: World) -> None:

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from resonate_store.delivery.outlets import deliver
 from resonate_store.local.memory import MemoryStore
 from resonate_store.local.sqlite import SqliteStore
-from resonate_store.model.execution_requests import PromiseCancel, TaskContinueAs
+from resonate_store.model.execution_requests import PromiseCancel, TaskContinueAs, TaskRepin
 from resonate_store.model.message_requests import StatePut, TaskPublish
 from resonate_store.model.records import CatchUp, Overlap, SettledState, TaskState
 from resonate_store.model.requests import (
@@ -82,6 +82,7 @@ from tests.support.substrates import T0
 
 PIDS = st.sampled_from(["p1", "p2"])
 TTLS = st.sampled_from([SECOND, 5 * MINUTE])
+PINS = st.sampled_from(["lambda://worker:1", "lambda://worker:2"])
 TASKS = "w", "w.1", "v#/ \U0001f600"
 """Ids of tasks, mostly: few enough that they meet."""
 STEPS = "w.2", "w.1.1", "w.1.2", "w.", "t", "w.2+0", "w.2+1", "w.2+1.1", "w.3+1"
@@ -184,6 +185,7 @@ class Lockstep(RuleBasedStateMachine):
             self.verify,
             self.halt,
             self.resume_halted,
+            self.repin,
             self.continue_as,
             self.resume,
             self.mark_delivered,
@@ -202,7 +204,7 @@ class Lockstep(RuleBasedStateMachine):
             + [self.record_step, self.fence, self.register, self.suspend_registered, self.release] * 2
             + [self.continue_as] * 2,
             "suspended": [self.settle, self.send] * 3 + [self.resume, self.cancel],
-            "halted": [self.resume_halted] * 3,
+            "halted": [self.resume_halted] * 3 + [self.repin],
             "fulfilled": [],
         }
         tasks = [record.task for record in self.memory.store.records() if record.task is not None]
@@ -247,7 +249,7 @@ class Lockstep(RuleBasedStateMachine):
 
     def acquire(self, data: st.DataObject) -> Request:
         id = self.a_task(data, "pending")
-        return TaskAcquire(id, self.version(data, id), data.draw(PIDS), data.draw(TTLS))
+        return TaskAcquire(id, self.version(data, id), data.draw(PIDS), data.draw(TTLS), data.draw(st.none() | PINS))
 
     def release(self, data: st.DataObject) -> Request:
         id = self.a_task(data, "acquired")
@@ -326,6 +328,11 @@ class Lockstep(RuleBasedStateMachine):
 
     def resume_halted(self, data: st.DataObject) -> Request:
         return TaskContinue(self.a_task(data, "halted"))
+
+    def repin(self, data: st.DataObject) -> Request:
+        id = self.a_task(data, "pending", "acquired", "suspended", "halted")
+        pinned = data.draw(st.just("") | PINS)
+        return TaskRepin(id, pinned, unpin=not pinned and data.draw(st.booleans()))
 
     def continue_as(self, data: st.DataObject) -> Request:
         id = self.a_task(data, "acquired")

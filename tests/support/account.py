@@ -68,6 +68,15 @@ def function(client: Any, _name: str, properties: Fragment) -> Created:
     return Created(created["FunctionName"], {"Arn": created["FunctionArn"]})
 
 
+def version(client: Any, _name: str, properties: Fragment) -> Created:
+    published = client("lambda").publish_version(**properties)
+    return Created(published["FunctionArn"], {"Version": published["Version"]})
+
+
+def alias(client: Any, _name: str, properties: Fragment) -> Created:
+    return Created(client("lambda").create_alias(**properties)["AliasArn"], {})
+
+
 def event_source(client: Any, _name: str, properties: Fragment) -> Created:
     request = dict(properties)
     if "ScalingConfig" in request:
@@ -149,12 +158,14 @@ CREATORS: Mapping[str, Creator] = {
     "AWS::CloudWatch::Dashboard": named("cloudwatch", "put_dashboard"),
     "AWS::IAM::Policy": policy,
     "AWS::IAM::Role": role,
+    "AWS::Lambda::Alias": alias,
     "AWS::Lambda::EventInvokeConfig": named("lambda", "put_function_event_invoke_config"),
     "AWS::Lambda::EventSourceMapping": event_source,
     "AWS::Lambda::Function": function,
     "AWS::Lambda::LayerVersion": layer,
     "AWS::Lambda::Permission": named("lambda", "add_permission", "StatementId"),
     "AWS::Lambda::Url": function_url,
+    "AWS::Lambda::Version": version,
     "AWS::Logs::LogGroup": log_group,
     "AWS::S3::BucketPolicy": bucket_policy,
     "AWS::SNS::Subscription": subscription,

@@ -28,6 +28,7 @@ STATUSES = {
     "task.halt": {200, 400, 404, 409},
     "task.continue": {200, 400, 404, 409},
     "task.continue_as": {200, 400, 404, 409},
+    "task.repin": {200, 400, 404, 409},
     "task.search": {200, 400},
     # docs/protocol.md 3.1
     "schedule.get": {200, 400, 404},

@@ -68,6 +68,14 @@ class Tap(Store):
         self.opened: list[Tap] = []
         self.closed = False
 
+    @property
+    def has_generations(self) -> bool:
+        return self.store.has_generations
+
+    @property
+    def takes_messages(self) -> bool:
+        return self.store.takes_messages
+
     def apply(self, request: Request) -> Response:
         if self.closed:
             raise StoreClosed("the invocation is over")

@@ -1,8 +1,11 @@
 """How hard property tests look: by default briefly, in continuous integration longer."""
 
 import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from hypothesis import HealthCheck
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
 
 ANY_HEALTH = [
     HealthCheck.data_too_large,
@@ -14,6 +17,31 @@ ANY_HEALTH = [
     HealthCheck.nested_given,
 ]
 """For strategies whose examples are large or slow by nature."""
+
+
+class Batch(NamedTuple):
+    """A part of the examples of a property test that has too many for one test.
+
+    Attributes:
+        number: the number of the batch, which is the seed of its examples.
+        size: how many examples it has.
+    """
+
+    number: int
+    size: int
+
+    def run(self, check: Callable[..., None], *strategies: Any) -> None:
+        """Call `check` with examples of the strategies."""
+        test = settings(max_examples=self.size, deadline=None, suppress_health_check=ANY_HEALTH)(
+            given(*strategies)(check)
+        )
+        (seed(self.number)(test) if settings.default.derandomize else test)()
+
+
+def in_batches(count: int, size: int) -> pytest.MarkDecorator:
+    """Run a test with its argument `batch` for each batch of `count` examples, of which each has at most `size`."""
+    batches = [Batch(start // size, min(size, count - start)) for start in range(0, count, size)]
+    return pytest.mark.parametrize("batch", batches, ids=lambda batch: str(batch.number))
 
 
 def examples(count: int, in_ci: int | None = None) -> int:

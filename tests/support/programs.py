@@ -1,40 +1,49 @@
 """Random workflow programs: data that hypothesis makes up, and one workflow that interprets it, in both spellings.
 
-A program is a list of operations - steps, nested workflows, remote and detached calls, sleeps, promises, awaits in any
-order, errors, `finally` blocks - that travels as the argument of `interpret`. What it returns does not depend on how
-long anything takes, so it must be the same wherever the program runs and whatever goes wrong on the way.
+A program is a list of operations, which is the argument of `interpret`: steps, calls, waits, messages, cancellations,
+errors, `finally` blocks and more. What it returns does not depend on how long anything takes. So it must be the same
+wherever the program runs, and whatever faults happen.
 
-Each run of a step leaves its number in the result, `{id} done#{number}`: whoever has seen a result that is not the one
-recorded, or another one than somebody else, gives himself away.
+Each run of a step leaves its number in the result, `{id} done#{number}`. So a workflow that has seen another result
+than the recorded one shows it.
 """
 
 from __future__ import annotations
 
-import asyncio
-import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Generator, Iterable
+from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from hypothesis import strategies as st
 
 from resonate import Context
-from resonate.errors import ResonateError
-from resonate.payloads import codec
+from resonate.errors import ResonateError, StepInterrupted
+from resonate.errors.canceled import Canceled
 from resonate.retry_policies import Constant, Never, RetryPolicy
-from resonate_store.model.records import Record, SettledState, Value
-from resonate_store.model.tags import DELAY, FUNC, KIND, LINK, SCOPE, TARGET, TIMER
+from tests.support.program_calls import (
+    CALLED,
+    Flow,
+    act,
+    acts,
+    acts_async,
+    awaited,
+    step,
+    step_async,
+    step_once,
+    step_once_async,
+    undo,
+    unrecorded_step,
+    wait_in_vain,
+)
+from tests.support.program_records import OVERDUE, UNSURE
 
 Op = dict[str, Any]
 Program = list[Op]
-Flow = Generator[Any, Any, Any]
 
 DAY = 86_400.0
 SOON = 30.0
 """A time that is up before anybody does what would be needed (s)."""
-OVERDUE = "overdue"
-"""Tag of a call that runs out of time: what happens below it depends on when."""
 
 
 # What a program may consist of
@@ -83,7 +92,7 @@ _LEAF = st.one_of(
                 st.sampled_from(["step", "failing step", "remote step", "sleep"]), min_size=1, max_size=3
             ),
         },
-        optional={"named": st.just(True), "never": st.just(True)},
+        optional={"named": st.just(True), "never": st.sampled_from(["promise", "call", "branch", "receive"])},
     ),
     st.fixed_dictionaries(
         {
@@ -96,6 +105,25 @@ _LEAF = st.one_of(
     ),
     st.fixed_dictionaries(
         {"do": st.just("wait"), "which": st.integers(0, 3), "seconds": st.sampled_from([0, 5, 1000])}
+    ),
+    st.fixed_dictionaries(
+        {"do": st.just("mail"), "box": st.sampled_from(["a", "b"])}, optional={"keyed": st.just(True)}
+    ),
+    st.fixed_dictionaries(
+        {"do": st.just("receive"), "box": st.sampled_from(["a", "b"]), "seconds": st.sampled_from([0, 5])}
+    ),
+    st.fixed_dictionaries({"do": st.just("publish"), "key": st.sampled_from(["a", "b"])}),
+    st.fixed_dictionaries({"do": st.just("letter"), "first": st.sampled_from(["message", "promise"])}),
+    st.fixed_dictionaries(
+        {"do": st.just("talk"), "words": st.integers(1, 3), "in_turn": st.booleans()}, optional={"async": st.just(True)}
+    ),
+    st.fixed_dictionaries(
+        {"do": st.just("once")},
+        optional={"fails": st.just(1), "retried": st.just(True), "async": st.just(True), "begin": st.just(True)},
+    ),
+    st.fixed_dictionaries(
+        {"do": st.just("cancel"), "what": st.sampled_from(["call", "early call", "branch", "promise", "sleep"])},
+        optional={"awaited": st.just(True), "async": st.just(True)},
     ),
 )
 
@@ -115,6 +143,13 @@ def _calls(ops: st.SearchStrategy[Op]) -> st.SearchStrategy[Op]:
         ),
         st.fixed_dictionaries({"do": st.just("detached"), "ops": several}, optional={"async": st.booleans()}),
         st.fixed_dictionaries({"do": st.just("finally"), "ops": several, "after": several}),
+        st.fixed_dictionaries(
+            {"do": st.just("compensated"), "how": st.sampled_from(["saga", "by hand", "except"]), "ops": several}
+        ),
+        st.fixed_dictionaries(
+            {"do": st.just("generations"), "ops": several, "more": st.integers(1, 3)},
+            optional={"begin": st.just(True), "async": st.booleans()},
+        ),
     )
 
 
@@ -127,129 +162,109 @@ def spelled(program: Program, *, asynchronous: bool) -> Program:
         {
             **op,
             **{name: spelled(op[name], asynchronous=asynchronous) for name in ("ops", "after") if name in op},
-            **({"async": asynchronous} if op["do"] in ("nested", "remote", "detached") else {}),
+            **({"async": asynchronous} if op["do"] in ("nested", "remote", "detached", "generations") else {}),
         }
         for op in program
     ]
-
-
-# What steps do
-
-
-class Witness:
-    """Sees the steps of the programs run; it is outside of all workers, and survives their ends.
-
-    Attributes:
-        runs: how often each step has run, by the id of its promise.
-        repeated: the ids of steps that ran although their outcome was recorded.
-        is_recorded: tells whether the promise with this id has been settled.
-    """
-
-    def __init__(self) -> None:
-        self.forget()
-
-    def forget(self) -> None:
-        """Begin anew; nobody is asked what is recorded."""
-        self.runs: Counter[str] = Counter()
-        self.repeated: list[str] = []
-        self.is_recorded: Callable[[str], bool] = lambda _: False
-
-    def of(self, id: str) -> str:
-        """What tells this run of a step from its others."""
-        if self.is_recorded(id):
-            self.repeated.append(id)
-        self.runs[id] += 1
-        return f"#{self.runs[id]}"
-
-
-witness = Witness()
-
-
-def step(ctx: Context, fails: int) -> str:
-    run = witness.of(ctx.id)
-    if ctx.info.attempt <= fails:
-        raise ValueError(f"{ctx.id} failed{run}")
-    return f"{ctx.id} done{run}"
-
-
-async def step_async(ctx: Context, fails: int) -> str:
-    await asyncio.sleep(0)
-    return step(ctx, fails)
-
-
-def unrecorded_step(ctx: Context, fails: int) -> str:
-    """A step that is not durable runs again on replay, and should then come out the same."""
-    if ctx.info.attempt <= fails:
-        raise ValueError(f"{ctx.id} failed")
-    return f"{ctx.id} done"
-
-
-def wait_in_vain(ctx: Context) -> Flow:
-    yield (yield ctx.promise(data={}))
 
 
 # The workflow
 
 
 class _Progress:
-    """What a workflow has got so far, and the promises of what it has started."""
+    """What a workflow has got so far, and the promises of what it has started.
 
-    def __init__(self) -> None:
+    Attributes:
+        home: the execution, which has the inbox.
+        waiting: how many messages wait in each box.
+    """
+
+    def __init__(self, home: str, waiting: dict[str, int] | None = None) -> None:
         self.got: list[Any] = []
         self.started: list[Any] = []
         self.number = 0
+        self.home = home
+        self.waiting = Counter(waiting)
 
 
-def interpret(ctx: Context, ops: Program) -> Flow:
+def interpret(ctx: Context, ops: Program, home: str | None = None) -> Flow:
     """The generator spelling."""
-    return (yield from _interpreted(ctx, ops))
+    return (yield from _interpreted(ctx, ops, _Progress(home or ctx.id)))
 
 
-async def interpret_async(ctx: Context, ops: Program) -> Any:
-    """The async spelling: what the generator yields is awaited here."""
-    flow = _interpreted(ctx, ops)
-    try:
-        command = next(flow)
-        while True:
-            try:
-                answer = await command
-            except BaseException as error:  # even that it is closed is the generator's to deal with
-                command = flow.throw(error)
-            else:
-                command = flow.send(answer)
-    except StopIteration as end:
-        return end.value
+async def interpret_async(ctx: Context, ops: Program, home: str | None = None) -> Any:
+    """The async spelling."""
+    return await awaited(_interpreted(ctx, ops, _Progress(home or ctx.id)))
 
 
-FUNCTIONS: list[Callable[..., Any]] = [interpret, interpret_async, step, step_async, wait_in_vain]
+def generations(ctx: Context, ops: Program, more: int, got: list[Any], waiting: dict[str, int]) -> Flow:
+    """Carry out a program in this generation, and in `more`."""
+    progress = _Progress(ctx.id, waiting)
+    got = [*got, *(yield from _interpreted(ctx, ops, progress))]
+    return ctx.continue_as(ops, more - 1, got, dict(progress.waiting)) if more else got
+
+
+async def generations_async(ctx: Context, ops: Program, more: int, got: list[Any], waiting: dict[str, int]) -> Any:
+    """The async spelling."""
+    return await awaited(generations(ctx, ops, more, got, waiting))
+
+
+FUNCTIONS: list[Callable[..., Any]] = [interpret, interpret_async, generations, generations_async, *CALLED]
 """What a worker has to register."""
 
 
-def _interpreted(ctx: Context, ops: Program) -> Flow:
+def _interpreted(ctx: Context, ops: Program, progress: _Progress) -> Flow:
     # Until it awaits its first command an async function is a step, and has the retry policy of one.
     yield ctx.run(step, 0)
-    progress = _Progress()
     yield from _block(ctx, ops, progress)
     return progress.got
 
 
-def _block(ctx: Context, ops: Program, progress: _Progress) -> Flow:
+def _block(ctx: Context, ops: Program, progress: _Progress, *, last: bool = False) -> Flow:
+    """Carry out operations; `last` is whether a `finally` block does.
+
+    Such a block has no `finally` block in it: Python closes a generator that another one delegates to only once.
+    """
     for op in ops:
         progress.number += 1
         if op["do"] == "finally":
+            if last:
+                yield from _block(ctx, op["ops"], progress, last=True)
+                continue
             try:
                 yield from _block(ctx, op["ops"], progress)
             finally:
-                yield from _block(ctx, op["after"], progress)
+                yield from _block(ctx, op["after"], progress, last=True)
             continue
         try:
-            yield from _operation(ctx, op, progress)
+            if op["do"] == "compensated":
+                yield from _compensated(ctx, op, progress, last=last)
+            else:
+                yield from _operation(ctx, op, progress)
         except (ValueError, ResonateError) as error:
             progress.got.append(f"caught {type(error).__name__}: {error}")
         except LookupError as error:
             if "caught" not in op:
                 raise
             progress.got.append(f"caught {type(error).__name__}: {error}")
+
+
+def _compensated(ctx: Context, op: Op, progress: _Progress, *, last: bool) -> Flow:
+    key = f"{_here(ctx)}{progress.number}"
+    if op["how"] == "except":
+        key = f"{UNSURE}-{key}"  # a failure after it leaves it as it is
+        try:
+            progress.got.append((yield ctx.run(act, key)))
+            yield from _block(ctx, op["ops"], progress, last=last)
+        except (Exception, Canceled):
+            progress.got.append((yield ctx.run(undo, key)))
+            raise
+        return
+    saga = ctx.saga()
+    progress.got.append((yield saga.run(act, key, undo=(undo, key))))
+    yield from _block(ctx, op["ops"], progress, last=last)
+    if op["how"] == "by hand":
+        yield saga.compensate()
 
 
 def _operation(ctx: Context, op: Op, progress: _Progress) -> Flow:
@@ -260,14 +275,14 @@ def _operation(ctx: Context, op: Op, progress: _Progress) -> Flow:
             if progress.started:
                 progress.got.append((yield progress.started[op["which"] % len(progress.started)]))
         case "gather":
-            progress.got.append((yield from _gathered(ctx, op)))
+            progress.got.append((yield from _gathered(ctx, op, progress)))
         case "map":
             policy = Constant(10, max_retries=1) if not op["remote"] else None
             tolerated = 0 if "stops" in op else None
             items = ctx.map(
                 step, op["items"], max_concurrency=op["limit"], tolerated_failures=tolerated, remote=op["remote"]
             )
-            result = yield items.options(retry_policy=policy)
+            result = yield items if policy is None else items.options(retry_policy=policy)
             # How many were begun before the first failure was known depends on how long each has taken.
             progress.got.append("stopped" if "stops" in op and result.failures else result.values)
         case "wait":
@@ -279,8 +294,14 @@ def _operation(ctx: Context, op: Op, progress: _Progress) -> Flow:
         case "await all":
             for promise in reversed(progress.started) if op["backwards"] else list(progress.started):
                 progress.got.append((yield promise))
+        case "mail" | "receive" | "publish" | "letter" | "talk":
+            yield from _conversation(ctx, op, progress)
+        case "once":
+            yield from _done_once(ctx, op, progress)
+        case "cancel":
+            yield from _cancelled(ctx, op, progress)
         case _:
-            answer = yield _command(ctx, op, _own_id(ctx, op, progress))
+            answer = yield _command(ctx, op, _own_id(ctx, op, progress), progress.home)
             if "begin" in op or op["do"] in ("promise", "detached") or op.get("how") == "promise":
                 progress.started.append(answer)
                 progress.got.append(answer.id)
@@ -288,7 +309,85 @@ def _operation(ctx: Context, op: Op, progress: _Progress) -> Flow:
                 progress.got.append(answer)
 
 
-def _gathered(ctx: Context, op: Op) -> Flow:
+def _here(ctx: Context) -> str:
+    """Return the beginning of names that only this attempt of the workflow uses."""
+    return f"{ctx.id}/{ctx.info.attempt}/"
+
+
+def _conversation(ctx: Context, op: Op, progress: _Progress) -> Flow:
+    """Send and receive messages. Only this workflow uses the names, so their order does not depend on time."""
+    name = f"{_here(ctx)}{op.get('box', progress.number)}"
+    match op["do"]:
+        case "mail":
+            key = f"{name}/{ctx.info.generation}/{progress.number}" if "keyed" in op else None
+            for _ in range(2 if key else 1):
+                yield ctx.send(progress.home, name, progress.number, idempotency_key=key)
+            progress.waiting[name] += 1
+        case "receive":
+            there = progress.waiting[name] > 0
+            try:
+                progress.got.append((yield ctx.receive(name, timeout=100 * DAY if there else op["seconds"])))
+                progress.waiting[name] -= 1
+            except TimeoutError:
+                progress.got.append(f"no message {name}")
+        case "publish":
+            yield ctx.publish(f"{ctx.id}/{op['key']}", progress.number)
+        case "letter":
+            promise = yield ctx.promise(data={"settle": "resolved", "send": {"to": progress.home, "name": name}})
+            if op["first"] == "promise":
+                progress.got.append((yield promise))
+            progress.got.append((yield ctx.receive(name)))
+        case _:
+            talks = "talks_async" if "async" in op else "talks"
+            child = yield ctx.begin_rpc(talks, progress.home, name, op["words"])
+            for number in range(op["words"]):
+                yield ctx.send(child.id, "ask", f"{name} {number}")
+                if op["in_turn"]:
+                    progress.got.append((yield ctx.receive(name)))
+            for _ in range(0 if op["in_turn"] else op["words"]):
+                progress.got.append((yield ctx.receive(name)))
+            progress.got.append((yield child))
+
+
+def _done_once(ctx: Context, op: Op, progress: _Progress) -> Flow:
+    """Run a step at most once. Whether it was interrupted depends on faults."""
+    function = step_once_async if "async" in op else step_once
+    policy = Constant(10, max_retries=2) if "retried" in op else None
+    call = ctx.begin_run if "begin" in op else ctx.run
+    with suppress(StepInterrupted, ValueError):
+        answer = yield call(function, op.get("fails", 0)).options(
+            at_most_once=True, retry_policy=policy, tags={UNSURE: "true"}
+        )
+        if "begin" in op:
+            yield answer
+    progress.got.append("at most once")
+
+
+def _cancelled(ctx: Context, op: Op, progress: _Progress) -> Flow:
+    """Begin what does not end by itself, and cancel it. A call says by a message that it has acted before that."""
+    what, name = op["what"], f"{_here(ctx)}{progress.number}"
+    name = "" if what == "early call" else name
+    function = acts_async if "async" in op else acts
+    match what:
+        case "promise":
+            promise = yield ctx.promise(data={})
+        case "sleep":
+            promise = yield ctx.begin_sleep(50 * DAY)
+        case "branch":
+            promise = yield ctx.begin_run(function, progress.home, name).options(tags={OVERDUE: "true"})
+        case _:
+            promise = yield ctx.begin_rpc(function, progress.home, name).options(tags={OVERDUE: "true"})
+    if what in ("call", "branch"):
+        yield ctx.receive(name)
+    yield ctx.cancel(promise)
+    if "awaited" in op:
+        try:
+            yield promise
+        except ResonateError as error:
+            progress.got.append(type(error).__name__)
+
+
+def _gathered(ctx: Context, op: Op, progress: _Progress) -> Flow:
     """Wait for several at once; return what does not depend on which of them was first."""
     begin: dict[str, Callable[[], Any]] = {
         "step": lambda: ctx.run(step, 0),
@@ -299,7 +398,13 @@ def _gathered(ctx: Context, op: Op) -> Flow:
     members = [begin[kind]() for kind in op["members"]]
     never = "never" in op and op["how"] in ("any", "race") and set(op["members"]) != {"failing step"}
     if never:
-        members.append(ctx.promise(data={}))
+        in_vain: dict[str, Callable[[], Any]] = {
+            "promise": lambda: ctx.promise(data={}),
+            "call": lambda: ctx.rpc(acts, progress.home, "").options(tags={OVERDUE: "true"}),
+            "branch": lambda: ctx.run(acts_async, progress.home, "").options(tags={OVERDUE: "true"}),
+            "receive": lambda: ctx.receive(f"{ctx.id}/never"),
+        }
+        members.append(in_vain[op["never"]]())
     named = {f"n{number}": member for number, member in enumerate(members)}
     wait = getattr(ctx, op["how"])
     try:
@@ -320,7 +425,7 @@ def _own_id(ctx: Context, op: Op, progress: _Progress) -> str | None:
     return f"{ctx.id}-own{progress.number}{attempt}"
 
 
-def _command(ctx: Context, op: Op, own_id: str | None) -> Any:
+def _command(ctx: Context, op: Op, own_id: str | None, home: str) -> Any:
     here, there = (ctx.begin_run, ctx.begin_rpc) if "begin" in op else (ctx.run, ctx.rpc)
     match op["do"]:
         case "step":
@@ -335,9 +440,11 @@ def _command(ctx: Context, op: Op, own_id: str | None) -> Any:
             )
         case "nested":
             again = Constant(10, max_retries=1) if "retried" in op else Never()
-            return here(_workflow(op), op["ops"]).options(id=own_id, retry_policy=again)
+            return here(_workflow(op), op["ops"], home).options(id=own_id, retry_policy=again)
         case "remote":
             return there(_workflow(op).__name__, op["ops"]).options(id=own_id)
+        case "generations":
+            return there("generations_async" if op.get("async") else "generations", op["ops"], op["more"], [], {})
         case "detached":
             return ctx.detached(_workflow(op).__name__, op["ops"])
         case "remote step":
@@ -367,74 +474,3 @@ def _command(ctx: Context, op: Op, own_id: str | None) -> Any:
 
 def _workflow(op: Op) -> Callable[..., Any]:
     return interpret_async if op.get("async") else interpret
-
-
-# What is seen from outside
-
-
-def settlements(records: Iterable[Record]) -> list[tuple[str, SettledState, Value]]:
-    """What has to be done by those outside whom programs wait for: the promises, and what becomes of them."""
-    found: list[tuple[str, SettledState, Value]] = []
-    for record in records:
-        tags = record.tags
-        if not record.pending or tags.get(SCOPE) != "global" or {TARGET, TIMER, DELAY} & tags.keys():
-            continue
-        state: SettledState | None = codec.decode(record.param).get("settle")
-        if state == "resolved":
-            found.append((record.id, state, codec.encode(f"from outside: {record.id}", "a value")))
-        elif state is not None:
-            found.append((record.id, state, codec.encode_error(ValueError(f"not today: {record.id}"))))
-    return found
-
-
-def plain(result: Any) -> str:
-    """A result without what may differ between two executions: how often a step has run, and instants."""
-    return re.sub(r"#\d+|\b\d{10}\.\d+\b", "", str(result))
-
-
-def unfinished(records: Iterable[Record], now: int) -> list[str]:
-    """The ids of the promises that are waited for, and of the tasks that are not over."""
-    return [
-        record.id
-        for record in records
-        if (record.pending and record.timeout_at > now)
-        or (record.task is not None and record.task.state != "fulfilled")
-    ]
-
-
-def shape(records: Iterable[Record]) -> dict[str, tuple[str, str]]:
-    """What an execution leaves behind: state and value of each promise, without what depends on time.
-
-    A promise that nobody has waited for may be due without anybody having written that. Whether a command that names a
-    promise leaves a link to it depends on whether somebody who is not replayed any more has named it, too.
-    """
-    known = {record.id: record for record in records}
-    maps = [id for id, record in known.items() if record.tags.get(FUNC) == "map"]
-    stopped = tuple(f"{id}." for id in maps if known[id].state != "resolved" or _content(known[id])["failures"])
-    overdue = tuple(f"{id}." for id, record in known.items() if OVERDUE in record.tags)
-    return {
-        id: ("rejected_timedout" if record.pending else record.state, plain(_content(record)))
-        for id, record in known.items()
-        if "~" not in id and LINK not in record.tags and not id.startswith(overdue)
-        # Which promise was first depends on time, and so does whether a timer was still needed.
-        if not {KIND, TIMER} & record.tags.keys()
-        if id not in maps and not id.startswith(stopped)
-    }
-
-
-def contradictions(records: Iterable[Record]) -> dict[str, set[str]]:
-    """The outcomes of which more than one version is known; each has been seen by somebody."""
-    seen: defaultdict[str, set[str]] = defaultdict(set)
-    for record in records:
-        if "~" in record.id:
-            continue
-        for outcome, run in re.findall(r"(\S+ (?:done|failed))#(\d+)", str(_content(record))):
-            seen[outcome.lstrip("[('\"")].add(run)
-    return {outcome: runs for outcome, runs in seen.items() if len(runs) > 1}
-
-
-def _content(record: Record) -> Any:
-    """What is recorded: the result, or the error."""
-    if record.state == "resolved":
-        return codec.decode(record.value)
-    return repr(codec.decode_error(record.promise()))

@@ -17,6 +17,7 @@ from resonate_store.model.execution_requests import (
     ExecutionView,
     PromiseCancel,
     TaskContinueAs,
+    TaskRepin,
 )
 from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
 from resonate_store.model.records import PromiseView, Schedule, Task, Value
@@ -120,6 +121,7 @@ REQUESTS: list[ProtocolRequest] = [
     TaskGet("a"),
     TaskCreate("p", 60_000, CREATE),
     TaskAcquire("a", 1, "p", 60_000),
+    TaskAcquire("a", 1, "p", 60_000, "lambda://worker:7"),
     TaskRelease("a", 1),
     TaskRelease("a", 1, handover=True, error="out of time"),
     TaskFulfill("a", 1, SETTLE),
@@ -148,6 +150,9 @@ REQUESTS: list[ProtocolRequest] = [
     ExecutionCount(5, 9),
     ExecutionRetry("a"),
     ExecutionDelete("a"),
+    TaskRepin("a"),
+    TaskRepin("a", "lambda://worker:7"),
+    TaskRepin("a", unpin=True),
     TaskSearch(),
     TaskSearch("halted", 7, "after"),
     ScheduleGet("s"),
@@ -250,6 +255,11 @@ RESPONSES: list[tuple[ProtocolRequest, Response, dict[str, Any]]] = [
         TaskContinueAs("a", 1, 2),
         Response(task=replace(TASK, generation=2)),
         {"task": {**SHOWN_TASK, "generation": 2}},
+    ),
+    (
+        TaskRepin("a"),
+        Response(task=replace(TASK, pinned="")),
+        {"task": {**SHOWN_TASK, "pinned": ""}},
     ),
     (TaskSearch(), Response(tasks=(TASK,)), {"tasks": [SHOWN_TASK]}),
     (ScheduleGet("s"), Response(schedule=SCHEDULE), {"schedule": SHOWN_SCHEDULE}),

@@ -12,7 +12,7 @@ from resonate_infra.testing.template.template import Fragment, Resolver, Resourc
 
 ROOT = Path(__file__).parents[2]
 STACK = TemplateStack("shop", region="eu-central-1", account_id="111122223333")
-ATTRIBUTES = ("Arn", "StreamArn", "QueueName", "FunctionUrl")
+ATTRIBUTES = ("Arn", "StreamArn", "QueueName", "FunctionUrl", "Version")
 
 
 @cache

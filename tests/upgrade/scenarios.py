@@ -25,7 +25,7 @@ from resonate.payloads import codec
 from resonate.retry_policies import Constant
 from resonate.schedules import Schedules
 from resonate_infra.testing.moto.cloud import CountedCall, Moment
-from resonate_store.model.execution_requests import PromiseCancel
+from resonate_store.model.execution_requests import PromiseCancel, TaskRepin
 from resonate_store.model.records import Value
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -1289,3 +1289,21 @@ execution(
     conclude=conclude_chatting,
     result=[{"count": 1}, ["hello", "before then", "mine", "last", "after now"]],
 )
+
+
+def begin_pinned(stack: Substrate) -> None:
+    """Acquire the task as a version of a function does, and die."""
+    stack.lose_messages()
+    stack.start("sleeper", 60.0, id="pinned")
+    apply(stack, TaskAcquire("pinned", 0, "p1", 60_000, "lambda://gone:7"))
+    stack.lose_messages(0)
+
+
+def conclude_pinned(stack: Substrate) -> Any:
+    """Move the execution to the code of its target."""
+    pinned = record_of(stack, "pinned").pinned
+    apply(stack, TaskRepin("pinned", unpin=True))
+    return [pinned, ended("pinned")(stack)]
+
+
+scenario("pinned", begin_pinned, conclude_pinned, result=["lambda://gone:7", ["before now", "after now"]])

@@ -123,7 +123,7 @@ TASKS["2026-11-30"] = {
     "several": {"several": SUSPENDED},
     "interrupted": {"interrupted": SUSPENDED},
 }
-TASKS["2026-12-01"] = {"retry": {"retry": SUSPENDED}}
+TASKS["2026-12-01"] = {"pinned": {"pinned": "pending, acquired"}, "retry": {"retry": SUSPENDED}}
 TASKS["2026-11-30"] |= {"limited": {"limited": SUSPENDED}, "endless": {"endless": SUSPENDED}}
 """The states of promises and tasks in the fixtures of each generation, by scenario."""
 
@@ -361,3 +361,8 @@ def test_fixture_of_messages_waits_with_an_inbox(substrate: str) -> None:
         "chatting.1",
         "chatting.5",
     ]
+
+
+@both
+def test_fixture_of_a_pinned_execution_has_its_version(substrate: str) -> None:
+    assert entry(substrate, "pinned", "pinned", "2026-12-01").pinned == "lambda://gone:7"

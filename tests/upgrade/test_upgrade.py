@@ -70,12 +70,16 @@ def test_stored_executions_are_deleted_after_their_retention(deployed: TableStac
 def test_stored_halted_execution_stays_halted(
     substrate: str, tmp_path: Path, deployed: TableStack, subtests: pytest.Subtests
 ) -> None:
-    for generation in generations():
-        fixture = Fixture(generation, substrate, "halted")
+    fixtures = [Fixture(generation, substrate, "halted") for generation in generations()]
+    for fixture in (each for each in fixtures if each.path.exists()):
         with subtests.test(str(fixture)):
             conditions.reset("now")
             in_table = substrate == "dynamodb"
-            stack = open_table(fixture, deployed) if in_table else open_sqlite(fixture, tmp_path / f"{generation}.db")
+            stack = (
+                open_table(fixture, deployed)
+                if in_table
+                else open_sqlite(fixture, tmp_path / f"{fixture.generation}.db")
+            )
             stack.advance(hours=2)
             assert record_of(stack, "halted").task.state == "halted"
             assert conditions.runs == {}

@@ -80,6 +80,13 @@ def task_json(task: Task) -> dict[str, Any]:
     return msgspec.to_builtins(task)
 
 
+def shown_version(task: Task) -> str:
+    """Return which version of a function runs a task, such as `resonate-worker:7`, or an empty text if any does."""
+    if task.pinned is None:
+        return ""
+    return plain(task.pinned.removeprefix("lambda://")) or "the next one that takes it"
+
+
 def compact(value: Any) -> str:
     """Return a value as JSON on one line. An empty string stays empty."""
     return plain(one_line(value))

@@ -21,10 +21,10 @@ from resonate_infra.effects.timers import Timers
 from resonate_infra.effects.transports import Pusher, Transports
 from resonate_store.aws.clients import client_of
 from resonate_store.aws.connections import CallLimits
-from resonate_store.delivery.messages import function_of
 from resonate_store.dynamo.large_values import S3_REQUESTS, Payloads
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.machine.effects import Change
+from resonate_store.model.addresses import function_of
 from resonate_store.model.clock import ambient
 from resonate_store.model.records import Record
 from resonate_store.parallel import each

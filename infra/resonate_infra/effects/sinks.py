@@ -10,8 +10,8 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from resonate_store.delivery.sinks import Kind, MessageSink, TimerOutlets, TimerSink
-from resonate_store.delivery.writer import Announces, Delivery, give_up
+from resonate_store.delivery.sinks import Kind, MessageSink, TimerOutlets, TimerSink, VersionDeleted
+from resonate_store.delivery.writer import Announces, Delivery, give_up, halt_pinned
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.machine.effects import Change, Prune
 from resonate_store.model.records import PromiseView
@@ -86,8 +86,11 @@ class StreamOutlets(TimerOutlets):
     def send(self, address: str, message: dict[str, Any]) -> None:
         if self.transports.leads_home(address):
             give_up(self.apply, message, f"its target {address} is a function of the deployment and not a worker")
-        else:
+            return
+        try:
             self.transports.send(address, message)
+        except VersionDeleted:
+            halt_pinned(self.apply, address, message)
 
     def notify(self, address: str, promise: PromiseView) -> None:
         self.transports.notify(address, promise, self)

@@ -44,7 +44,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
 
 from resonate_store.aws.services import InvokingClient, QueueClient
 from resonate_store.delivery.messages import LambdaMessages
-from resonate_store.delivery.sinks import Denied
+from resonate_store.delivery.sinks import Denied, VersionDeleted
 from resonate_store.interface import Applies
 from resonate_store.model.addresses import route
 from resonate_store.model.records import PromiseView
@@ -94,13 +94,19 @@ class Transports(LambdaMessages):
         return True
 
     def send(self, address: str, message: dict[str, Any]) -> None:
-        """Send a message by the transport of its address. Do not wait for the receiver's work."""
+        """Send a message by the transport of its address. Do not wait for the receiver's work.
+
+        Raises:
+            VersionDeleted: the address names a version of a function that does not exist.
+        """
         destination = route(address, self._groups)
         if destination is not None and not destination.startswith("lambda://"):
             self.enqueue({"address": destination, "message": message})
             return
         try:
             super().send(address, message)
+        except VersionDeleted:
+            raise  # waiting does not help
         except Denied as error:
             logger.warning("%s; the task will be offered again", error)
 

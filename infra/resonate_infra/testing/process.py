@@ -103,6 +103,7 @@ class Processes:
         context = LambdaContext(
             function_name=function.name,
             invoked_function_arn=function.arn,
+            function_version=function.version,
             memory_limit_in_mb=function.memory_mb,
             aws_request_id=f"offline-{next(self._numbers)}",
             deadline=now + function.timeout_seconds * 1000,
@@ -120,7 +121,7 @@ class Processes:
 
     def forget(self, function: TemplateFunction) -> None:
         """Unload a function, so that its next invocation is a cold start."""
-        self._warm.pop(function.logical_id, None)
+        self._warm.pop(function.key, None)
 
     def forget_all(self) -> None:
         """Unload every function, so that its next invocation is a cold start."""
@@ -136,12 +137,19 @@ class Processes:
         self.check(function)
         self.forget(function)
 
+    def keep_code(self, function: TemplateFunction) -> None:
+        """Keep the present code of a function for this published version of it."""
+        code = self._code.get(function.logical_id)
+        if code is not None:
+            self._code[function.key] = code
+
     @contextmanager
     def _environment_of(self, function: TemplateFunction, more: Mapping[str, str]) -> Generator[None]:
         variables = {
             **self._environment,
             **function.environment,
             "AWS_LAMBDA_FUNCTION_NAME": function.name,
+            "AWS_LAMBDA_FUNCTION_VERSION": function.version,
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
             **more,
         }
@@ -149,9 +157,9 @@ class Processes:
             yield
 
     def _loaded(self, function: TemplateFunction) -> tuple[ModuleType, Handler]:
-        if function.logical_id not in self._warm:
-            self._warm[function.logical_id] = self._load(function)
-        return self._warm[function.logical_id]
+        if function.key not in self._warm:
+            self._warm[function.key] = self._load(function)
+        return self._warm[function.key]
 
     def check(self, function: TemplateFunction) -> None:
         """Check that the code of a function exists.
@@ -166,14 +174,14 @@ class Processes:
     def _code_of(self, function: TemplateFunction) -> tuple[Path, str]:
         """Return the file of a function, and the name of the handler in it."""
         module_name, _, attribute = function.handler.rpartition(".")
-        return self._code.get(function.logical_id, function.code_directory / f"{module_name}.py"), attribute
+        return self._code.get(function.key, function.code_directory / f"{module_name}.py"), attribute
 
     def _name_of(self, function: TemplateFunction) -> str:
         """Return the module name of a function's code.
 
         If a file replaces the code, it is the dotted name that imports this file, including its packages.
         """
-        path = self._code.get(function.logical_id)
+        path = self._code.get(function.key)
         if path is None:
             return function.handler.rpartition(".")[0]
         names = [path.stem]

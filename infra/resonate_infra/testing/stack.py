@@ -37,6 +37,7 @@ from resonate_infra.testing.template import template as templates
 from resonate_infra.testing.template.buckets import empty_bucket
 from resonate_infra.testing.template.deployment import Deployment, TemplateFunction
 from resonate_infra.testing.template.resources import create, delete
+from resonate_infra.testing.versions import Versions
 from resonate_store.delivery.environment import delivery_of
 from resonate_store.dynamo.items import entry_of, is_entry
 from resonate_store.dynamo.large_values import Payloads
@@ -72,6 +73,7 @@ class OfflineStack(Stack):
     Attributes:
         cloud: the moto account. Its `fault` makes calls fail.
         processes, deployment, gateway: the loaded functions, the created resources, and the API.
+        versions: the published versions of functions; a deployment with `PinVersions=on` has them.
         invocations: how often each function was invoked, by logical id.
         dropped: the functions whose invocations were dropped, because a chain of requests invoked them too often.
         watch: called with an `Event` after each invocation, if it is not None.
@@ -181,11 +183,7 @@ class OfflineStack(Stack):
         dispatch = deployment.functions["DispatchFunction"]
         environment = {**dispatch.environment, "RESONATE_PUSH_PRIVATE": "on"}
         deployment.functions["DispatchFunction"] = replace(dispatch, environment=environment)
-        self.cloud.functions = {
-            name: function.logical_id
-            for function in deployment.functions.values()
-            for name in (function.name, function.arn)
-        }
+        self.versions = Versions(self.cloud, deployment, self.processes)
         urls = {queue.arn: queue.url for queue in deployment.queues.values()}
         self._expiry = ExpiryPump(self.cloud, deployment.table_name)
         self._streams = [
@@ -272,7 +270,7 @@ class OfflineStack(Stack):
             self._connect()
 
     def redeploy(self, function: str, code: Path) -> None:
-        """Replace the code of a function, like a deployment while executions sleep.
+        """Replace the code of a function, like a deployment while executions sleep. Publish a version if it has some.
 
         Args:
             function: the logical id, name or ARN of the function.
@@ -282,6 +280,7 @@ class OfflineStack(Stack):
             FileNotFoundError: the file does not exist.
         """
         self.processes.replace_code(self.function(function), code)
+        self.versions.publish(self.function(function).logical_id)
 
     def invoke(self, function: str, event: Any, trace: str = "") -> Any:
         """Invoke a function and return its response.
@@ -297,8 +296,9 @@ class OfflineStack(Stack):
             Exception: any error of the function; `Killed` if it was killed.
         """
         mocked = self.cloud.functions.get(function, function) in self._mocks
-        logical_id = function if mocked else self.function(function).logical_id
-        if not mocked and not self.function(logical_id).allows_recursion and is_too_long(trace, logical_id):
+        invoked = None if mocked else self.function(function)
+        logical_id = function if invoked is None else invoked.logical_id
+        if invoked is not None and not invoked.allows_recursion and is_too_long(trace, logical_id):
             self.dropped.append(logical_id)
             raise RecursionDetected(f"one chain of requests has invoked {logical_id} too often")
         trace = continued(trace, logical_id)
@@ -307,10 +307,10 @@ class OfflineStack(Stack):
         response: Any = None
         error: BaseException | None = None
         try:
-            if mocked:
+            if invoked is None:
                 response = self._mocks.invoke(logical_id, event, self._store, self.clock)
             else:
-                response = self.processes.invoke(self.function(logical_id), event, trace)
+                response = self.processes.invoke(invoked, event, trace)
         except BaseException as raised:
             error = raised
             raise
@@ -333,8 +333,8 @@ class OfflineStack(Stack):
         return self.gateway.request(method, path, body, headers, signed=signed)
 
     def function(self, name: str) -> TemplateFunction:
-        """Return a function of the stack by its logical id, name or ARN. Raise `KeyError` if it does not exist."""
-        return self.deployment.functions[self.cloud.functions.get(name, name)]
+        """Return a function by its logical id, name or ARN, also with a version or an alias, or raise `KeyError`."""
+        return self.versions.find(self.cloud.functions.get(name, name))
 
     def pump(self) -> int:
         """Deliver everything that can be delivered now, without moving the clock. Return the number of deliveries."""

@@ -9,6 +9,9 @@ runs it, and returns how the run ended. It accepts these events:
 
 If `RESONATE_PUSH_TOKEN` is set, an HTTP event must have it as its bearer token, or be signed with IAM.
 
+If `RESONATE_PIN_ALIAS` names an alias, executions are pinned: the first acquisition of a task that an invocation has
+offered notes the version of this function (docs/rules.md N1).
+
 With less than `RESERVE_MS` left no further function is started, and the task is released with `handover`. A step that
 outlives its timeout continues in its thread, which is left behind. At the end of the invocation its store is closed. So
 a thread that Lambda freezes and resumes cannot write (docs/rules.md R16).
@@ -35,11 +38,11 @@ from resonate.workflow.options import DEFAULT_TARGET
 from resonate.workflow.registry import Registry
 from resonate_store.delivery.metrics import Metrics
 from resonate_store.interface import Store, StoreError
-from resonate_store.model.addresses import expand
+from resonate_store.model.addresses import FunctionVersion, expand
 from resonate_store.model.clock import Clock
 from resonate_store.model.execution_requests import Holder
 from resonate_store.model.records import PromiseView, Task
-from resonate_store.settings import groups_of, is_by_stream, number_of, push_token_of
+from resonate_store.settings import groups_of, is_by_stream, number_of, pin_alias_of, push_token_of
 
 if TYPE_CHECKING:
     from resonate.threads import Pool
@@ -113,6 +116,8 @@ class LambdaHandler:
         self._steps = _steps()
         self._push_token = push_token_of(os.environ)
         self._groups = groups_of(os.environ) or {}
+        self._pin_alias = pin_alias_of(os.environ)
+        self._version = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION", "")
         self._counts_starts = not is_by_stream(os.environ)
         self._async_functions = AsyncFunctions()
 
@@ -126,7 +131,7 @@ class LambdaHandler:
             return self._over_http(content, context)
         return _shown(self._work(offer_of(content), context))
 
-    def _work(self, offer: Offer, context: Any, *, counts_start: bool = True) -> Report:
+    def _work(self, offer: Offer, context: Any, *, counts_start: bool = True, invoked: bool = True) -> Report:
         if abandoned.full:
             if "AWS_LAMBDA_RUNTIME_API" in os.environ:
                 raise SystemExit(str(abandoned))  # Lambda then starts a new environment
@@ -134,7 +139,8 @@ class LambdaHandler:
         opened = self._store.open()
         whole_ms = _remaining_ms(context)
         try:
-            report = first = self._run(opened, offer, context, whole_ms, counts_start and self._counts_starts)
+            counts_start = counts_start and self._counts_starts
+            report = first = self._run(opened, offer, context, whole_ms, counts_start=counts_start, invoked=invoked)
             while report.caller is not None:
                 report = self._run(opened, report.caller, context, whole_ms)
             return first
@@ -150,7 +156,9 @@ class LambdaHandler:
         task: Offer | tuple[Task, PromiseView],
         context: Any,
         whole_ms: int,
+        *,
         counts_start: bool = False,
+        invoked: bool = False,
     ) -> Report:
         """Run a task that was offered, or one that the run before has acquired.
 
@@ -160,6 +168,7 @@ class LambdaHandler:
             context: Lambda's context.
             whole_ms: the time that this invocation had for its first task.
             counts_start: whether the start of an execution is counted here, and not by the dispatcher.
+            invoked: whether the offer was an invocation, so that later offers can invoke this version.
         """
         remaining_ms = _remaining_ms(context)
         now = self._clock.now()
@@ -181,8 +190,10 @@ class LambdaHandler:
             self._registry,
             self._dependencies,
             self._pid,
-            default_target=f"lambda://{name}" if name else DEFAULT_TARGET,
+            default_target=self._default_target(name),
             group=None if name else self._group,  # calls without a target go to this Lambda function
+            runs_as=self._function_version(name),
+            pins=invoked and self._pin_alias is not None,
             private=self._private,
         )
         ttl_ms = remaining_ms + LEASE_MARGIN_MS
@@ -200,6 +211,16 @@ class LambdaHandler:
         self._metrics.write(counts, self._clock.now(), task_id=id)
         return report
 
+    def _default_target(self, name: str | None) -> str:
+        """Return where calls without a target go: this function, by its alias if executions are pinned."""
+        if not name:
+            return DEFAULT_TARGET
+        return f"lambda://{name}:{self._pin_alias}" if self._pin_alias else f"lambda://{name}"
+
+    def _function_version(self, name: str | None) -> FunctionVersion | None:
+        """Return the published version that this process runs. It is None for `$LATEST`, which changes its code."""
+        return FunctionVersion(name, self._version) if name and self._version.isdecimal() else None
+
     def _successor(self, name: str | None, context: Any, whole_ms: int) -> Holder | None:
         """Return this function as the next holder of a caller's task, if at least half of its time is left."""
         remaining_ms = _remaining_ms(context)
@@ -209,6 +230,8 @@ class LambdaHandler:
         # An alias or a version can have other code than the function without it, which cannot continue its workflows.
         qualifier = ":".join(arn.split(":")[7:])
         own = (f"lambda://{name}:{qualifier}" if qualifier else f"lambda://{name}", f"lambda://{arn}")
+        if (version := self._function_version(name)) is not None:
+            own += (version.address,)
         groups = [expand(group) for group, address in self._groups.items() if address in own]
         return Holder(self._pid, remaining_ms + LEASE_MARGIN_MS, (*own, *groups))
 
@@ -220,7 +243,7 @@ class LambdaHandler:
             if not self._is_ours(event):
                 return _http(401, {"error": "Unauthorized"})
             # The dispatcher posts such offers, and has counted the start.
-            return _http(200, _shown(self._work(offer_of(_body(event)), context, counts_start=False)))
+            return _http(200, _shown(self._work(offer_of(_body(event)), context, counts_start=False, invoked=False)))
         except MalformedEvent as error:
             return _http(400, {"error": str(error)})
         except Exhausted as error:
@@ -249,7 +272,7 @@ class LambdaHandler:
         failures: list[dict[str, str]] = []
         for record in records:
             try:
-                self._work(offer_of(_parsed(record.get("body"))), context)
+                self._work(offer_of(_parsed(record.get("body"))), context, invoked=False)
             except Exception as error:  # the failure of one message must not make SQS repeat the whole batch
                 expected = isinstance(error, (MalformedEvent, Exhausted, StoreError))
                 logger.error("message %s: %s", record.get("messageId"), error, exc_info=None if expected else error)

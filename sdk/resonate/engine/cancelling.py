@@ -65,14 +65,20 @@ class Cancelling(Issuing):
         return f"{self.root.context.stem}0~cancel"
 
     def can_interrupt(self, actions: Sequence[Action]) -> bool:
-        """Return whether to deliver the cancellation now: all that is left to do is to wait, or to begin steps."""
-        return self.canceled is not None and self._places is None and all(map(self._is_beginning, actions))
+        """Return whether to deliver the cancellation now: all that is left to do is to wait, or to begin steps.
+
+        No saga is compensated then.
+        """
+        if self.canceled is None or self._places is not None or not all(map(self._is_beginning, actions)):
+            return False
+        return all(coroutine.shielded is None for coroutine in self._unfinished)
 
     def _is_beginning(self, action: Action) -> bool:
         if isinstance(action, Run):
             work = action.work
             return work is not self.root and (work.kind is Kind.STEP or not work.begun)
-        return isinstance(action, Create) and action.node.work is not None
+        # Whether a call with an overridden id was begun before is known only once its creation is answered.
+        return isinstance(action, Create) and action.node.work is not None and action.node.link is None
 
     def interrupt(self, actions: Sequence[Action]) -> None:
         """Record where the workflows that wait are interrupted. `actions`, which are not carried out yet, follow."""
@@ -126,9 +132,15 @@ class Cancelling(Issuing):
         del self._places[id]
         return True
 
+    def _is_interrupted_at(self, coroutine: Coroutine, awaited: str) -> bool:
+        context = coroutine.work.context
+        return bool(self._places) and self._places.get(coroutine.work.node.id) == (context.count, awaited)
+
     def _end_wait(self, coroutine: Coroutine, node: Node) -> None:
         """Cancel what a workflow waits for. It gets `Canceled` when that has ended."""
         coroutine.interrupted = True
+        if node.gathering is not None:
+            node.gathering.canceled = True
         self._end_attached(coroutine)
         for each in (node,) if node.gathering is None else node.gathering.unsettled():
             if not self._is_reached(each):
@@ -192,7 +204,7 @@ class Cancelling(Issuing):
         for coroutine in below:
             awaited = self._abandon(coroutine)
             for each in (*coroutine.attached, *awaited):
-                if each.external:
+                if each.external or each.kind == "receive":
                     self._cancel(each)
         self._conclude(work, "rejected_canceled", EMPTY, None, ResonateCanceledError(node.id))
 

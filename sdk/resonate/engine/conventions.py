@@ -106,7 +106,7 @@ class Conventions:
             Context(id, info, self._registry, self._dependencies, self._root),
             lineage,
             tags,
-            opts.policy_for(func),
+            None if opts is UNSET else opts.policy_for(func),
             opts.non_retryable_exceptions or (),
             place,
             kind,

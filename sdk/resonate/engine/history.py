@@ -101,6 +101,8 @@ class KnownRecords:
 
     def remember(self, parent: str, children: Sequence[PromiseView]) -> None:
         """Add the direct children of the promise `parent`, without executions whose id only looks like a child's."""
+        if not children and not self.receipts:
+            return
         records = self.by_id
         length, begin = 0, len(parent) + 1
         for child in children:

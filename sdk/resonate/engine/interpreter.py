@@ -214,7 +214,11 @@ class Execution(Cancelling):
     def _close_below(self, node: Node) -> None:
         for coroutine in list(self._blocked):
             if is_within(coroutine.work.node.id, node.id):
-                self._blocked.pop(coroutine).waiters.remove(coroutine)
+                awaited = self._blocked.pop(coroutine)
+                awaited.waiters.remove(coroutine)
+                for each in (awaited,) if awaited.gathering is None else awaited.gathering.unsettled():
+                    if each.kind == "receive":
+                        self._stop_receiving(each)
                 self._unfinished.pop(coroutine, None)
                 coroutine.close()
 
@@ -263,6 +267,8 @@ class Execution(Cancelling):
     @staticmethod
     def _returned(coroutine: Coroutine, outcome: Outcome) -> None:
         """Handle the end of a composite command, whose outcome the workflow gets, or of the workflow itself."""
+        if coroutine.shielded is coroutine.generator:
+            coroutine.shielded = None
         if coroutine.outer:
             coroutine.generator = coroutine.outer.pop()
             coroutine.inbox = outcome
@@ -271,7 +277,7 @@ class Execution(Cancelling):
 
             context = coroutine.work.context
             owed, context.sagas = [saga.owed for saga in context.sagas], ()
-            coroutine.generator = Compensation(owed, outcome[1]).steps()
+            coroutine.generator = coroutine.shielded = Compensation(owed, outcome[1]).steps()
         else:
             coroutine.ended = outcome
 

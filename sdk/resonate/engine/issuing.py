@@ -5,6 +5,7 @@ This part of the interpreter assigns what a workflow is sent next (`Coroutine.in
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,10 @@ class Issuing(Patches, InboxCommands):
         self._conventions = conventions
         self._beginning: dict[Coroutine, Create] = {}
 
+    @abstractmethod
+    def _is_interrupted_at(self, coroutine: Coroutine, awaited: str) -> bool:
+        """Return whether an earlier invocation has interrupted the workflow at this await."""
+
     def _receive(self, coroutine: Coroutine, outcome: Outcome, *, is_news: bool = False) -> None:
         """Give a workflow the recorded outcome of what it waits for."""
         coroutine.inbox = outcome
@@ -94,11 +99,17 @@ class Issuing(Patches, InboxCommands):
         """Carry out a command that is not the creation of one promise."""
         if isinstance(command, Composite):
             steps = command.steps()
+            if command.shielded:
+                coroutine.shielded = steps
             coroutine.outer.append(coroutine.generator)
             coroutine.generator = steps
             return None
         if isinstance(command, InboxCommand):
-            return self._issue_message(coroutine, command)
+            node = self._issue_message(coroutine, command)
+            if command.waits:
+                return node
+            coroutine.inbox = (Awaitable(node.id, self.root.node.id), None)
+            return None
         if isinstance(command, Patched):
             return self._ask_patch(coroutine, command)
         if isinstance(command, PatchDeprecated):
@@ -129,7 +140,9 @@ class Issuing(Patches, InboxCommands):
         place = coroutine.work.context.next_id()
         members = [self._member(coroutine, member) for member in command.members]
         node = Node(place, self.root.node.timeout_at, command.how, inherited=coroutine.work.lineage.tags)
-        self._gather(Gathering(command.how, command.names, members, node), self.records.by_id.get(place))
+        gathering = Gathering(command.how, command.names, members, node)
+        gathering.canceled = self._is_interrupted_at(coroutine, place)
+        self._gather(gathering, self.records.by_id.get(place))
         if not node.settled:
             return node
         self._receive(coroutine, (node.value, node.error), is_news=self._progress.is_news(node))
@@ -144,7 +157,8 @@ class Issuing(Patches, InboxCommands):
         begun: list[Awaitable[Any]] = command.fresh
         fresh = [self._known(coroutine, promise) for promise in begun]
         command.fresh.clear()
-        self._await_next(arrivals, fresh, node)
+        arrivals.canceled = self._is_interrupted_at(coroutine, node.id)
+        self._await_next(arrivals, fresh, node, at_once=command.at_once)
         if not node.settled:
             return node
         self._receive(coroutine, (node.value, None), is_news=self._progress.is_news(node))

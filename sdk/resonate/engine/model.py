@@ -173,6 +173,7 @@ class Gathering(Struct, eq=False):
         winner: the member that decides, once it is chosen.
         recorded: whether the winner is recorded.
         arrived: for "next", the members that have settled since the last wait.
+        canceled: whether its workflow is interrupted here. Then it lasts until all members have settled.
     """
 
     kind: str
@@ -183,26 +184,31 @@ class Gathering(Struct, eq=False):
     winner: int | None = None
     recorded: bool = False
     arrived: list[int] = []
+    canceled: bool = False
 
     def choose(self, place: int) -> bool:
-        """Choose a settled member as the winner if it decides the wait, and return whether it does."""
+        """Choose a settled member as the winner if it decides the wait, and return whether to record that."""
         failed = self.members[place].error is not None
         decides = self.kind == "race" or (failed if self.kind == "all" else self.kind == "any" and not failed)
-        if self.winner is None and decides:
+        if self.winner is None and decides and not self.canceled:
             self.winner = place
-            return True
-        return False
+        return self.winner == place and not self.recorded
+
+    def expect(self, member: Node) -> None:
+        """Choose a receive that takes a message now, so that no other member decides: a taken message is not lost."""
+        if self.kind in ("any", "race"):
+            self.winner = self.members.index(member)
 
     @property
     def over(self) -> bool:
         """Whether the outcome is known."""
-        if self.winner is None:
+        if self.winner is None or self.canceled:
             return self.left == 0
         return self.recorded and self.members[self.winner].settled
 
     def unsettled(self) -> list[Node]:
         """Return the members that it still waits for."""
-        members = self.members if self.winner is None else [self.members[self.winner]]
+        members = self.members if self.winner is None or self.canceled else [self.members[self.winner]]
         return [member for member in members if not member.settled]
 
 
@@ -367,6 +373,7 @@ class Coroutine(Struct, eq=False):
         opening: the command that it has already yielded.
         attached: the promises that it waits for at its end.
         inbox: what it is sent next.
+        shielded: the steps of a command during which a cancellation is not delivered, if it carries out one.
         interrupted: whether it is cancelled, and gets this error instead of what it waits for.
         ended: its outcome, while it still waits for what it started.
         row: the calls that it begins in a row.
@@ -378,6 +385,7 @@ class Coroutine(Struct, eq=False):
     outer: list[Resumable] = []
     attached: dict[Node, None] = {}
     inbox: Outcome = NOTHING_YET
+    shielded: Resumable | None = None
     interrupted: bool = False
     ended: Outcome | None = None
     row: Row = field(default_factory=Row)

@@ -15,7 +15,7 @@ from resonate.engine.attempts import Attempts
 from resonate.engine.blocking import outstanding_below
 from resonate.engine.conventions import linked
 from resonate.engine.history import Issued, may_belong, outcome_of
-from resonate.engine.model import Coroutine, Gathering, Node, Work, close_workflow
+from resonate.engine.model import NOTHING_YET, Coroutine, Gathering, Node, Work, close_workflow
 from resonate.errors import NonDeterminismError, refusal
 from resonate.idempotency import belongs_elsewhere
 from resonate.payloads import codec
@@ -217,13 +217,16 @@ class Nodes(Attempts):
         """Wait for the members of a gathering, whose winner may be recorded."""
         gathering.node.gathering = gathering
         newly = False
+        for member in gathering.members:
+            if member.kind == "receive" and member.id in self.records.receipts:
+                gathering.expect(member)  # its message was taken during this wait
         for place, member in enumerate(gathering.members):
             if not member.settled:
                 gathering.left += 1
                 member.watchers += ((gathering, place),)
             elif known is None:
                 newly = gathering.choose(place) or newly
-        if known is not None:
+        if known is not None and not gathering.canceled:
             self._won(gathering, known)
         elif newly:
             self._record_winner(gathering)
@@ -240,8 +243,11 @@ class Nodes(Attempts):
         else:
             self._gathered(gathering)
 
-    def _await_next(self, arrivals: Gathering, fresh: Sequence[Node], node: Node) -> None:
-        """Wait for `fresh` too, and settle `node` with the places of the members that settle next."""
+    def _await_next(self, arrivals: Gathering, fresh: Sequence[Node], node: Node, *, at_once: bool) -> None:
+        """Wait for `fresh` too, and settle `node` with the places of the members that settle next.
+
+        With `at_once`, settle it with those that have settled, also if there are none.
+        """
         arrivals.node, node.gathering = node, arrivals
         for member in fresh:
             place = len(arrivals.members)
@@ -251,10 +257,12 @@ class Nodes(Attempts):
             else:
                 arrivals.left += 1
                 member.watchers += ((arrivals, place),)
-        self._tell_arrivals(arrivals)
+        self._tell_arrivals(arrivals, at_once=at_once)
 
-    def _tell_arrivals(self, arrivals: Gathering) -> None:
-        if arrivals.arrived and not arrivals.node.settled:
+    def _tell_arrivals(self, arrivals: Gathering, *, at_once: bool = False) -> None:
+        if arrivals.canceled:
+            self._gathered(arrivals)
+        elif (arrivals.arrived or at_once) and not arrivals.node.settled:
             arrived, arrivals.arrived = arrivals.arrived, []
             self.settle(arrivals.node, arrived, None)
 
@@ -280,7 +288,8 @@ class Nodes(Attempts):
         from resonate.engine.gathering import outcome_of as gathered
 
         if gathering.over:
-            self.settle(gathering.node, *gathered(gathering))
+            outcome = NOTHING_YET if gathering.canceled else gathered(gathering)
+            self.settle(gathering.node, *outcome)
 
     def settle(self, node: Node, value: Any, error: BaseException | None) -> None:
         """Settle a node, and continue its waiters."""

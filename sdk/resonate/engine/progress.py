@@ -44,8 +44,11 @@ class Progress:
         if not self.resumed_by:
             return False
         if node.gathering is not None:
-            members = node.gathering.members
-            places: Sequence[int] = node.value if node.gathering.kind == "next" else range(len(members))
+            gathering = node.gathering
+            members = gathering.members
+            places: Sequence[int] = range(len(members)) if gathering.winner is None else (gathering.winner,)
+            if gathering.kind == "next" and not gathering.canceled:
+                places = node.value
             return any(self.is_news(members[place]) for place in places)
         known = self._records.by_id.get(node.link or node.id)
         return node.durable and (known is None or known.pending or self.has_settled_since(node.id, known))

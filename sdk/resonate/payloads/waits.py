@@ -58,7 +58,7 @@ def of_task(promise: PromiseView, task: Task | None, *, short: bool = False) -> 
     failed = f"attempt {task.attempts} failed: {error}" if task.attempts and error else ""
     if task.retry_at is not None:
         return _next(failed, task.retry_at)
-    waits = wait_for(promise.tags.get(TARGET, ""), task.workers)
+    waits = wait_for(task.pinned or promise.tags.get(TARGET, ""), task.workers)
     return f"{failed}; {waits}" if failed else waits
 
 

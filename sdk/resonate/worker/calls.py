@@ -161,7 +161,7 @@ class FunctionCalls:
             elif work.kind is Kind.ASYNC:
                 self._async_functions.submit(work, lambda outcome: self._results.put((work, outcome)))
             else:
-                functions.submit(self._call_beside, work)
+                functions.enqueue(partial(self._call_beside, work), _drop)
         elif watched:
             self._call_watched(work)
         elif (outcome := call(work, self._async_functions)) is None:
@@ -252,7 +252,7 @@ class FunctionCalls:
                 # With a limit, the attempt must begin now, so it does not wait for a thread among `functions`.
                 self._submit_watched(work, self._steps or functions)
             else:
-                functions.submit(self._call_beside, work)
+                functions.enqueue(partial(self._call_beside, work), _drop)
         elif watched:
             self._call_watched(work)
         else:
@@ -365,6 +365,10 @@ class FunctionCalls:
 def _is_outcome(answer: Answer) -> bool:
     """Return whether a function has returned, or raised an error that does not end the process."""
     return type(answer) is tuple and (answer[1] is None or isinstance(answer[1], Exception))
+
+
+def _drop() -> None:
+    """Do nothing: a process that stops ignores the calls that have not begun, and releases their tasks."""
 
 
 def call(work: Work, async_functions: AsyncFunctions) -> Outcome | Opening | None:

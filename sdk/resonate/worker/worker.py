@@ -44,6 +44,7 @@ from resonate.workflow.options import DEFAULT_TARGET, UNSET, Options
 from resonate.workflow.registry import Registered, Registry
 from resonate.workflow.signatures import Signature, check, signature_of
 from resonate_store.interface import StoreError
+from resonate_store.model.addresses import FunctionVersion
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import Response, TaskAcquire, TaskHalt, TaskRelease
 from resonate_store.model.tags import FUNC, IDEMPOTENCY_KEY, ORIGIN, PREFIX
@@ -75,6 +76,8 @@ class Worker:
         pid: the process that acquires tasks.
         default_target: the target of calls that name none.
         group: their target if their function is registered here.
+        runs_as: the version of the Lambda function that this process runs. The reason of a halt names it.
+        pins: whether the first acquisition of a task pins it to `runs_as` (docs/rules.md N1).
         private: whether payloads are encrypted. Then only the type of an error of user code or payloads is logged and
             stored, because its message or traceback may contain what is encrypted.
 
@@ -94,6 +97,8 @@ class Worker:
         default_target: str = DEFAULT_TARGET,
         *,
         group: str | None = None,
+        runs_as: FunctionVersion | None = None,
+        pins: bool = False,
         private: bool = False,
     ) -> None:
         self.resources = resources
@@ -102,6 +107,8 @@ class Worker:
         self.pid = pid
         self.default_target = default_target
         self.group = group
+        self.runs_as = runs_as
+        self.pin = runs_as.address if pins and runs_as is not None else None
         self.private = private
         self.encoders: dict[str, Encoder[Any, str | None]] = {}
         self.calls: dict[str, Call] = {}
@@ -125,7 +132,7 @@ class Worker:
         """
         lease = lease or Lease(id, version + 1, self._clock.now(), ttl_ms)
         try:
-            response = self._store.apply(TaskAcquire(id, version, self.pid, ttl_ms))
+            response = self._store.apply(TaskAcquire(id, version, self.pid, ttl_ms, self.pin))
         except DecryptionError as error:
             _tell_release(id, str(error))
             return Report("released", str(error))
@@ -251,6 +258,8 @@ class Worker:
             reason = f"{type(error).__name__}: a result does not fit its result_type"
         if isinstance(error, NonDeterminismError) and (cause := error.__cause__) is not None:
             reason += f"; it raised {type(cause).__name__}" + ("" if self.private else f": {cause}")
+        if self.runs_as is not None:
+            reason += f"; it ran version {self.runs_as.version} of the function {self.runs_as.function}"
         return self._halted(task.id, task.version, reason)
 
     def _halted(self, id: str, version: int | None, reason: str) -> Report:

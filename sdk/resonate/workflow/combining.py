@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from resonate.validation import Seconds, duration_s
 from resonate.workflow.commands import LFC, LFI, RFC, RFI, BeginSleep, Cancel, Command, Promise, PromiseCommand
+from resonate.workflow.messages import ReceiveCommand
 from resonate.workflow.registry import Registry
 from resonate.workflow.signatures import signature_of
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Member = LFC[T] | LFI[T] | RFC[T] | RFI[T] | Promise[T] | PromiseCommand[T]
+Member = LFC[T] | LFI[T] | RFC[T] | RFI[T] | Promise[T] | PromiseCommand[T] | ReceiveCommand[T]
 """What a combinator takes: a promise, or a command that it begins."""
 AnyMember = Command[Any] | Promise[Any]
 """The same for members of several types, or with a timer (`ctx.sleep`) among them."""
@@ -118,7 +119,7 @@ class Combining:
             first = yield ctx.race(fast=ctx.rpc("fast", item), cheap=ctx.rpc("cheap", item), cancel_losers=True)
             print(first.name, first.value)
 
-        The arguments are those of `all`.
+        The arguments are those of `all`. A `ctx.receive(name)` that is not the first takes no message.
 
         Returns:
             A command. Yield or await it for a `Winner`. If the first one fails, that raises its error.

@@ -309,6 +309,8 @@ class Composite(Command[T_co]):
 
     __slots__ = ()
     special = True
+    shielded: ClassVar[bool] = False
+    """Whether a cancellation of the execution is delivered only after its steps."""
 
     def steps(self) -> Generator[Any, Any, T_co]:
         """Yield the commands, and return the result."""

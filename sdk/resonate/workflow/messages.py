@@ -38,6 +38,13 @@ class ReceiveCommand(InboxCommand[T_co]):
         self.result_type = result_type
 
 
+class BeginReceive(ReceiveCommand[T_co]):
+    """Receive that `ctx.all` and the like begin. It takes a message only while its workflow waits for it."""
+
+    __slots__ = ()
+    waits = False
+
+
 class SendCommand(InboxCommand[None]):
     """Sending of a message to the execution `id`."""
 
@@ -89,8 +96,9 @@ class Messaging:
                 `ResultTypeError`. By default the value stays plain JSON data.
 
         Returns:
-            A command. Yield or await it for the value of the message. It raises a `TimeoutError` if no message was
-            taken in time, and a `MessagesNotSupportedError` if the server has no messages.
+            A command. Yield or await it for the value of the message, or give it to `ctx.race` and the like. It raises
+            a `TimeoutError` if no message was taken in time, and a `MessagesNotSupportedError` if the server has no
+            messages.
 
         Raises:
             TypeError, ValueError: an argument has the wrong type or value.

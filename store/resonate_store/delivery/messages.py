@@ -10,9 +10,9 @@ import msgspec
 
 from resonate_store.aws.errors import AwsRefusal, aws_error
 from resonate_store.aws.services import InvokingClient
-from resonate_store.delivery.sinks import Denied
+from resonate_store.delivery.sinks import Denied, VersionDeleted
 from resonate_store.interface import Applies
-from resonate_store.model.addresses import route
+from resonate_store.model.addresses import function_of, pinned_of, route
 from resonate_store.model.records import PromiseView
 
 DENIED = frozenset({"AccessDeniedException", "AccessDenied", "ResourceNotFoundException"})
@@ -77,6 +77,7 @@ def invoke(client: InvokingClient, address: str, message: dict[str, Any]) -> Non
 
     Raises:
         Denied: this process may not invoke the function, or the function does not exist.
+        VersionDeleted: the address names a version that does not exist.
     """
     name = address.removeprefix("lambda://")
     try:
@@ -86,11 +87,7 @@ def invoke(client: InvokingClient, address: str, message: dict[str, Any]) -> Non
         if refusal is None:
             raise
         if isinstance(refusal, AwsRefusal) and refusal.code in DENIED:
+            if refusal.code == "ResourceNotFoundException" and pinned_of(address) is not None:
+                raise VersionDeleted(f"invoking {name} failed: {error}") from error
             raise Denied(f"invoking {name} failed: {error}") from error
         logger.warning("invoking %s failed, the task will be offered again: %s", name, error)
-
-
-def function_of(address: str) -> str:
-    """Return the function's name in `lambda://...`, without account, alias or version."""
-    name = address.removeprefix("lambda://")
-    return name.split(":")[6] if name.startswith("arn:") else name.split(":")[0]

@@ -96,6 +96,8 @@ def carry_out(effect: Effect, outlets: Outlets) -> None:
         StoreError: the store was too busy.
     """
     match effect:
+        case Prune():  # the first case, because a workflow without end may have thousands in a second
+            outlets.prune(effect)
         case Resume():
             _apply(TaskResume(effect.awaiter, effect.version, effect.awaited), outlets)
         case Execute():
@@ -114,8 +116,6 @@ def carry_out(effect: Effect, outlets: Outlets) -> None:
             outlets.disarm_schedule(effect.id)
         case Retain():
             outlets.retain(effect.id, effect.created_at, effect.settled_at)
-        case Prune():
-            outlets.prune(effect)
 
 
 def mark_delivered(id: str, outlets: Outlets) -> None:

@@ -18,6 +18,10 @@ class Denied(Exception):
     """Raised when a sink is not allowed to carry out an effect, or its receiver does not exist."""
 
 
+class VersionDeleted(Denied):
+    """Raised when the version of a function that a task is pinned to does not exist."""
+
+
 class TimerSink(Protocol):
     """Service that fires timers and recurring schedules."""
 

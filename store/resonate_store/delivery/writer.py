@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from resonate_store.aws.errors import aws_error
 from resonate_store.delivery.metrics import ending_of
 from resonate_store.delivery.outlets import carry_out, mark_delivered
-from resonate_store.delivery.sinks import Denied, MessageSink, TimerOutlets, TimerSink
+from resonate_store.delivery.sinks import Denied, MessageSink, TimerOutlets, TimerSink, VersionDeleted
 from resonate_store.interface import StoreError
 from resonate_store.machine.effects import (
     Arm,
@@ -29,6 +29,7 @@ from resonate_store.machine.effects import (
     effects,
     repeated,
 )
+from resonate_store.model.addresses import pinned_of
 from resonate_store.model.execution_requests import Holder
 from resonate_store.model.records import Entry, PromiseView, Record
 from resonate_store.model.requests import (
@@ -252,6 +253,12 @@ class _Outlets(TimerOutlets):
             return
         try:
             messages.send(address, message)
+        except VersionDeleted:
+            if self._delivery.announces == "nothing":
+                halt_pinned(self.apply, address, message)
+                return
+            self._delivery.deny(address)  # the dispatcher halts the task
+            raise
         except Denied:
             self._delivery.deny(address)
             raise
@@ -278,6 +285,24 @@ def give_up(apply: Callable[[Request], Response], message: dict[str, Any], reaso
         case _:
             pass
     logger.error("a push was refused: %s", reason)
+
+
+def halt_pinned(apply: Callable[[Request], Response], address: str, message: dict[str, Any]) -> None:
+    """Halt the task that a message offers, because the version at `address`, to which it is pinned, was deleted.
+
+    A task whose target names this version, or that was moved to another version meanwhile, is not halted.
+    """
+    id = str(message["data"]["task"]["id"]) if message["kind"] == "execute" else ""
+    task = apply(TaskGet(id)).task if id else None
+    version = pinned_of(address)
+    if task is None or task.pinned != address or version is None:
+        logger.warning("%s does not exist; a task that has this target will be offered again", address)
+        return
+    reason = (
+        f"version {version.version} of the function {version.function}, to which the execution is pinned, does not"
+        f" exist: move it to another version with `resonate executions repin {id}`"
+    )
+    give_up(apply, message, reason)
 
 
 def repeated_id(request: Request) -> str:

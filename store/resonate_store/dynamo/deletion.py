@@ -38,9 +38,10 @@ from resonate_store.dynamo.items import (
 from resonate_store.dynamo.large_values import Payloads
 from resonate_store.machine.effects import Prune
 from resonate_store.machine.executions import problem_with_deletion
+from resonate_store.machine.generations import is_over
 from resonate_store.model.ids import SEPARATORS, generation_of, parent
 from resonate_store.model.records import Record, begins_tree
-from resonate_store.model.tags import ORIGIN, PARENT
+from resonate_store.model.tags import ORIGIN, PARENT, TAKEN
 from resonate_store.parallel import each
 
 BATCH: Final = 100
@@ -49,13 +50,15 @@ RECONSIDERED_MS: Final = 86_400_000
 """The retention (ms) of the new marker for a tree with a running task (docs/rules.md E6)."""
 
 _PROJECTION: Final = (
-    "pk, sk, #id, #token, tags.#origin, tags.#parent, #state, timeout_at, task.#state, #param.#key, #value.#key"
+    "pk, sk, #id, #token, tags.#origin, tags.#parent, tags.#taken, #state, timeout_at, settled_at, task.#state,"
+    " #param.#key, #value.#key"
 )
 _NAMES: Final = {
     "#id": "id",
     "#token": "token",
     "#origin": ORIGIN,
     "#parent": PARENT,
+    "#taken": TAKEN,
     "#state": "state",
     "#param": "param",
     "#value": "value",
@@ -284,7 +287,7 @@ class Deletion:
 
 
 class Pruning(Deletion):
-    """The deletion of the generations of one execution before the present one (docs/rules.md G5).
+    """The deletion of the generations of one execution before the present one (docs/rules.md G5, M10).
 
     The root is read after the records. If it has reached the generation, all earlier ones are over in this life. A
     deletion finds what an earlier one has left, because it reads all generations but the present one.
@@ -321,8 +324,19 @@ class Pruning(Deletion):
         for query in ranges_around(self._id, below, self._generation):
             for item in self._found(query, most):
                 generation = generation_of(item["id"]["S"], self._id)
-                if generation is not None and generation < self._generation:
+                if generation is None:
+                    is_outdated = below == 1 and self._is_taken(item)
+                else:
+                    is_outdated = generation < self._generation
+                if is_outdated:
                     yield item
+
+    def _is_taken(self, item: AnyItem) -> bool:
+        """Return whether an earlier generation has taken this message, long ago."""
+        place = _tags(item).get(TAKEN)
+        if place is None or "N" not in item.get("settled_at", {}):
+            return False
+        return is_over(place, int(item["settled_at"]["N"]), self._id, self._generation, self._now())
 
 
 class _Larger(Exception):
@@ -340,5 +354,9 @@ def _doomed(item: AnyItem) -> Doomed:
 
 
 def _is_root(item: AnyItem) -> bool:
-    tags = item.get("tags", {}).get("M", {})
-    return begins_tree(item["id"]["S"], {name: text["S"] for name, text in tags.items()})
+    return begins_tree(item["id"]["S"], _tags(item))
+
+
+def _tags(item: AnyItem) -> dict[str, str]:
+    """Return those tags of a record that were read."""
+    return {name: text["S"] for name, text in item.get("tags", {}).get("M", {}).items()}

@@ -157,6 +157,7 @@ _RECORD_FIELDS: Final = {
     "rev": INTEGER,
     "generation": INTEGER,
     "inbox": INBOX,
+    "pinned": TEXT,
 }
 _SCHEDULE_FIELDS: Final = {
     "id": TEXT,
@@ -311,7 +312,8 @@ def entry_of(item: AnyItem) -> Entry:
 
 def task_projection() -> dict[str, Any]:
     """Return the arguments of GetItem that read the task of a promise and no values."""
-    names = ("sk", "id", "state", "timeout_at", "created_at", "written_at", "task", "cancel")
+    of_task = ("task", "cancel", "generation", "inbox", "pinned")
+    names = ("sk", "id", "state", "timeout_at", "created_at", "written_at", *of_task)
     return {
         "ProjectionExpression": ", ".join(f"#{name}" for name in names),
         "ExpressionAttributeNames": {f"#{name}": name for name in names},

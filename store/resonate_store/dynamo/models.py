@@ -96,6 +96,7 @@ class PromiseModel(_TableModel):
     rev = StoredAttribute(INTEGER)
     generation = StoredAttribute(INTEGER, null=True)
     inbox = StoredAttribute(INBOX, null=True)
+    pinned = UnicodeAttribute(null=True)
 
     token = UnicodeAttribute(null=True)
     effects = StoredAttribute(INTEGER, null=True)

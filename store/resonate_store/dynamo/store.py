@@ -63,7 +63,7 @@ from resonate_store.machine.effects import Change, effects
 from resonate_store.model import addresses
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.execution_requests import ExecutionDelete
-from resonate_store.model.ids import SEPARATORS, Identify, below, random_id
+from resonate_store.model.ids import SEPARATORS, Identify, below, family, random_id
 from resonate_store.model.message_requests import StatePut
 from resonate_store.model.records import Claim, Entry, Key, PromiseView, Record, Value, key_of
 from resonate_store.model.requests import (
@@ -389,7 +389,8 @@ class DynamoStore(Maintenance, Store):
         }
         entries = [entry_of(item) for item in pages(self._table.call, "query", query)]
         self._memory.remember({key_of(entry): entry for entry in entries})
-        return [entry for entry in entries if isinstance(entry, Record)]
+        of = id + separator if separator[-1] == "+" else id  # the prefix of the first generation is that of all
+        return [entry for entry in entries if isinstance(entry, Record) and family(entry.id) == of]
 
     @property
     def _objects(self) -> Payloads:

@@ -122,7 +122,8 @@ class MemoryStore(EmbeddedStore):
         return self._page(need)
 
     def _children_of(self, family: str) -> Sequence[Record]:
-        return [self._records[child] for child in self._children.get(family, ())]
+        children = self._children.get(family)
+        return [self._records[child] for child in children] if children else ()
 
     def _page(self, need: NeedPage) -> Page | None:
         if need.after is not None and isinstance(need.after[0], str):

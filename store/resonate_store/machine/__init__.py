@@ -39,6 +39,7 @@ from resonate_store.model.execution_requests import (
     ExecutionSearch,
     PromiseCancel,
     TaskContinueAs,
+    TaskRepin,
 )
 from resonate_store.model.ids import is_retry_timer
 from resonate_store.model.message_requests import MessageSend, StatePut, TaskPublish, TaskReceive
@@ -117,6 +118,7 @@ TRANSITION_OF: dict[type, Callable[[Any, int], Transition]] = {
     TaskFulfill: tasks.fulfill,
     FulfillAndTakeOver: tasks.fulfill,
     TaskContinueAs: generations.continue_as,
+    TaskRepin: tasks.repin,
     TaskSuspend: suspensions.suspend,
     TaskRegister: suspensions.register,
     TaskSuspendRegistered: suspensions.suspend_registered,
@@ -140,6 +142,9 @@ TRANSITION_OF: dict[type, Callable[[Any, int], Transition]] = {
     ScheduleSearch: search,
 }
 
+_SPLIT = frozenset({TaskHeartbeat, TaskRecordStep, TaskPublish, TaskSuspend})
+"""The kinds of requests that may be several operations."""
+
 Fetch = Callable[[Need], Any]
 """Reads from the store what a transition needs."""
 
@@ -154,6 +159,8 @@ def perform(request: Request, run: Callable[[Request], Response]) -> Response:
     problem = problem_with(request)
     if problem is not None:
         return Response(status=400, error=problem)
+    if type(request) not in _SPLIT:
+        return run(request)
     if isinstance(request, TaskHeartbeat):
         for task in request.tasks:
             run(TaskExtend(task.id, task.version, request.pid))

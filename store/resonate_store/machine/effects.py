@@ -196,11 +196,14 @@ def _while_pending(before: Record | None, after: Record) -> list[Effect]:
     elif _newly_awaited(before, after) and after.timeout_at - after.written_at <= ARMING_HORIZON_MS:
         outstanding.append(Arm(after.id, after.timeout_at))
     task = after.task
-    if task is not None and task.state == "pending" and after.target is not None:
+    address = after.offered_to
+    if task is not None and task.state == "pending" and address is not None:
         earlier = before.task if before is not None else None
         fresh = earlier is None or earlier.state != "pending" or earlier.offers != task.offers
+        if before is not None and before.offered_to != address:
+            fresh = True
         if fresh and task.offers > 0:
-            outstanding.append(Execute(after.target, after.id, task.version))
+            outstanding.append(Execute(address, after.id, task.version))
         elif fresh and task.retry_at is not None:
             outstanding.append(Arm(after.id, task.retry_at))
     return outstanding

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -13,6 +14,10 @@ from resonate_store.model import ids
 from resonate_store.model.execution_requests import TaskContinueAs
 from resonate_store.model.records import Record
 from resonate_store.model.requests import Response
+from resonate_store.model.tags import TAKEN
+
+KEPT_TAKEN_MS: Final = 1_800_000
+"""How long (ms) a message stays after an earlier generation has taken it: its sender may repeat it (M10)."""
 
 
 def continue_as(request: TaskContinueAs, now: int) -> Transition:
@@ -50,6 +55,7 @@ def continued(request: TaskContinueAs, record: Record, now: int) -> Outcome | No
 def outdated(id: str, generation: int, now: int, children_of: Callable[[str], Sequence[Record]]) -> list[Record]:
     """Return the records of the generation before `generation`, with everything below them (G5).
 
+    Messages that any earlier generation has taken are among them, if their senders do not repeat them any more (M10).
     A promise that is a root stays, with everything below it: it has its own retention. So does a running task.
 
     Args:
@@ -67,10 +73,29 @@ def outdated(id: str, generation: int, now: int, children_of: Callable[[str], Se
         # A promise without the number of a command belongs to no generation.
         if record.id[begin:].isdecimal() or ids.generation_of(record.id, id) == previous:
             _add(record, found, levels, now, children_of)
+    for record in children_of(id):
+        if is_over(record.tags.get(TAKEN), record.settled_at, id, generation, now):
+            found.append(record)
     while levels:
         for record in levels.pop():
             _add(record, found, levels, now, children_of)
     return found
+
+
+def is_over(place: str | None, taken_at: int | None, id: str, generation: int, now: int) -> bool:
+    """Return whether a record is a message that an earlier generation took long ago.
+
+    Args:
+        place: the id of the command that has taken it; None if the record is not a taken message.
+        taken_at: the instant at which it was taken (ms).
+        id: the id of the execution.
+        generation: the present generation.
+        now: the present instant (ms).
+    """
+    if place is None or taken_at is None or taken_at + KEPT_TAKEN_MS > now:
+        return False
+    taken_in = ids.generation_of(place, id)
+    return taken_in is not None and taken_in < generation
 
 
 def _add(

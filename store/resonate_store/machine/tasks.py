@@ -30,6 +30,7 @@ from resonate_store.machine.promises import (
     created,
     settle_in,
 )
+from resonate_store.model.execution_requests import TaskRepin
 from resonate_store.model.records import STANDING, Record, TaskRecord
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -97,12 +98,23 @@ def acquire(request: TaskAcquire, now: int) -> Transition:
         return draft.outcome(_conflict("Task is not pending"))
     if record.task.version != request.version:
         return draft.outcome(_conflict("Version mismatch"))
-    resumed_by = record.task.resumes
-    record = draft.put(_acquired(record, record.task, request.pid, request.ttl, now))
-    task = record.task_view()
-    if task is not None and resumed_by:
-        task = replace(task, resumed_by=resumed_by)
-    return draft.outcome(Response(task=task, promise=record.promise()))
+    task, resumed_by = record.task, record.task.resumes
+    if request.pin and pinnable(record):
+        record = replace(record, pinned=request.pin)
+    elif request.pin and record.pinned not in (None, request.pin):
+        return draft.outcome(_conflict(f"Task is pinned to {record.pinned}"))
+    record = draft.put(_acquired(record, task, request.pid, request.ttl, now))
+    view = record.task_view()
+    if view is not None and resumed_by:
+        view = replace(view, resumed_by=resumed_by)
+    return draft.outcome(Response(task=view, promise=record.promise()))
+
+
+def pinnable(record: Record) -> bool:
+    """Return whether the next acquisition pins the task: it is the first, or a `task.repin` asks for it (N1)."""
+    if record.pinned is not None:
+        return not record.pinned
+    return record.task is not None and record.task.version == 0
 
 
 def _acquired(record: Record, task: TaskRecord, pid: str, ttl_ms: int, now: int) -> Record:
@@ -278,9 +290,30 @@ def resume_halted(request: TaskContinue, now: int) -> Transition:
         return draft.outcome(not_found())
     if record.task.state != "halted":
         return draft.outcome(_conflict("Task is not halted"))
-    continued = TaskRecord("pending", record.task.version, resumes=record.task.resumes)
-    draft.put(replace(record, task=offered(continued, now)))
+    draft.put(replace(record, task=after_halt(record.task, now)))
     return draft.outcome(Response())
+
+
+def after_halt(task: TaskRecord, now: int) -> TaskRecord:
+    """Return a halted task, offered again. Its count of attempts begins at 0."""
+    return offered(TaskRecord("pending", task.version, resumes=task.resumes), now)
+
+
+def repin(request: TaskRepin, now: int) -> Transition:
+    """Change the function version of a task. Continue a halted task, and offer a pending one again (N3)."""
+    draft = Draft(now)
+    (record,) = yield from draft.read(request.id)
+    if record is None or record.task is None:
+        return draft.outcome(not_found())
+    task = record.task
+    if task.state == "fulfilled":
+        return draft.outcome(_conflict("Task is fulfilled"))
+    if task.state == "halted":
+        task = after_halt(task, now)
+    elif task.state == "pending" and task.offers:  # a task that is held back is offered when its pause ends
+        task = offered(task, now)
+    record = draft.put(replace(record, task=task, pinned=None if request.unpin else request.pinned))
+    return draft.outcome(Response(task=record.task_view()))
 
 
 def resume(request: TaskResume, now: int) -> Transition:
@@ -304,7 +337,7 @@ def resume(request: TaskResume, now: int) -> Transition:
     response = Response()
     if task.state == "suspended":
         successor = request.successor
-        if successor is not None and record.target in successor.targets:
+        if successor is not None and record.offered_to in successor.targets and not pinnable(record):
             record = draft.put(_acquired(record, task, successor.pid, successor.ttl, now))
             view = record.task_view()
             assert view is not None

@@ -32,6 +32,7 @@ TaskEvent = Literal[
     "halt",
     "halt held",
     "continue",
+    "repin",
     "redirect",
     "register",
     "extend",
@@ -65,6 +66,7 @@ EVENTS: Final[dict[TaskEvent, str]] = {
     "halt": "`task.halt` without a version",
     "halt held": "`task.halt` with a version, by the holder",
     "continue": "`task.continue`",
+    "repin": "`task.repin` (N3)",
     "redirect": "`task.suspend` by the holder; a promise is settled, a resume is buffered or a message is new (300)",
     "register": "one part of a suspension on more than 99 promises (T9)",
     "extend": "`task.heartbeat` by the holder",
@@ -106,6 +108,7 @@ TRANSITIONS: Final[dict[tuple[TaskState | None, TaskEvent], TaskState]] = {
     ("suspended", "settle"): "fulfilled",
     ("suspended", "time out"): "fulfilled",
     ("halted", "continue"): "pending",
+    ("halted", "repin"): "pending",
     ("halted", "settle"): "fulfilled",
     ("halted", "time out"): "fulfilled",
 }

@@ -12,7 +12,13 @@ from typing import Any, get_args
 
 from resonate_store.machine import executions
 from resonate_store.model import addresses, cron, ids
-from resonate_store.model.execution_requests import ExecutionCount, ExecutionSearch, PromiseCancel, TaskContinueAs
+from resonate_store.model.execution_requests import (
+    ExecutionCount,
+    ExecutionSearch,
+    PromiseCancel,
+    TaskContinueAs,
+    TaskRepin,
+)
 from resonate_store.model.ids import encodable, problem_with_name, problem_with_place
 from resonate_store.model.limits import problem_with_size, size_of
 from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
@@ -199,7 +205,13 @@ def _task_creation(request: TaskCreate) -> str | None:
 
 
 def _acquisition(request: TaskAcquire) -> str | None:
-    return ids.problem_with(request.id) or _version(request.version) or _lease(request.pid, request.ttl)
+    problem = ids.problem_with(request.id) or _version(request.version) or _lease(request.pid, request.ttl)
+    return problem or addresses.problem_with_pin(request.pin)
+
+
+def _repin(request: TaskRepin) -> str | None:
+    both = request.unpin and request.pinned and "a task that is unpinned has no version: remove pinned or unpin"
+    return both or ids.problem_with(request.id) or addresses.problem_with_pin(request.pinned)
 
 
 def _fulfillment(request: TaskFulfill) -> str | None:
@@ -373,6 +385,7 @@ _CHECKS: dict[type, Callable[[Any], str | None]] = {
     TaskFence: _fence,
     TaskRecordStep: _step,
     TaskContinueAs: _continuation,
+    TaskRepin: _repin,
     TaskHeartbeat: _heartbeat,
     MessageSend: _message,
     TaskReceive: _receipt,

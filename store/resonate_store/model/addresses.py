@@ -3,7 +3,7 @@
 An address has one of these forms:
 
 - `http://...` or `https://...`: the server pushes messages to this URL.
-- `lambda://name`: the server invokes this Lambda function asynchronously.
+- `lambda://name`: the server invokes this Lambda function asynchronously. `lambda://name:version` is one version of it.
 - `poll://any@group` or `poll://any@group/pid`: any worker of the group polls for messages.
 - `poll://uni@group/pid`: only the worker `pid` polls for messages.
 
@@ -24,7 +24,19 @@ _POLL = r"poll://(?P<cast>any|uni)@(?P<group>[^/\s@?#]+)(?:/(?P<id>[^/\s?#]+))?\
 _LAMBDA = (
     r"lambda://(?:[A-Za-z0-9-_]+|arn:[^\s:]+:lambda:[^\s:]+:[^\s:]+:function:[A-Za-z0-9-_]+)(?::[A-Za-z0-9$_-]+)?\Z"
 )
+_PINNED = r"lambda://(?P<function>[A-Za-z0-9-_]+):(?P<version>[1-9][0-9]*)\Z"
 _HTTP = r"https?://[^\s/?#]+\S*\Z"
+
+
+class FunctionVersion(Struct, frozen=True):
+    """A version of a Lambda function, which its address names."""
+
+    function: str
+    version: str
+
+    @property
+    def address(self) -> str:
+        return f"lambda://{self.function}:{self.version}"
 
 
 class Poll(Struct, frozen=True):
@@ -73,6 +85,25 @@ def poll_of(address: str) -> Poll | None:
 
     id = match["id"]
     return Poll(cast("Literal['any', 'uni']", match["cast"]), unquote(match["group"]), unquote(id) if id else None)
+
+
+def pinned_of(address: str) -> FunctionVersion | None:
+    """Return the function and the version of `lambda://name:version`, or None for another address."""
+    match = re.match(_PINNED, address)
+    return None if match is None else FunctionVersion(match["function"], match["version"])
+
+
+def function_of(address: str) -> str:
+    """Return the function's name in `lambda://...`, without account, alias or version."""
+    name = address.removeprefix("lambda://")
+    return name.split(":")[6] if name.startswith("arn:") else name.split(":")[0]
+
+
+def problem_with_pin(address: str | None) -> str | None:
+    """Return why a task cannot be pinned to `address`, or None if it can or `address` is empty."""
+    if not address or pinned_of(address) is not None:
+        return None
+    return f"{address!r} is not a version of a function: use lambda://name:number, such as lambda://resonate-worker:7"
 
 
 def group_of(address: str) -> str | None:

@@ -88,6 +88,19 @@ class TaskContinueAs(Struct, frozen=True, rename="camel"):
     generation: int
 
 
+class TaskRepin(Struct, frozen=True, rename="camel"):
+    """Request to move an execution to another version of its function. An addition to the official protocol.
+
+    `pinned` is the address of the version, `lambda://name:version`. An empty text pins the task to the version that
+    acquires it next at its target. With `unpin` the task is not pinned. A halted task is continued (docs/rules.md N3).
+    """
+
+    kind: ClassVar = "task.repin"
+    id: str
+    pinned: str = ""
+    unpin: bool = False
+
+
 class Holder(Struct, frozen=True):
     """Process that can acquire the task of a caller at once.
 

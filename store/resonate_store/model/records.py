@@ -124,9 +124,9 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw
     response of `promise.get` has it. `resumed_by` lists the awaited promises that have resumed the task. Only the
     worker that acquires the task gets it. `cancel` is the reason of a cancellation of the execution (docs/rules.md X1).
     `generation` is the number of the present history, from 2 on. It is None for the first one (docs/rules.md G1).
-    worker that acquires the task gets it. `messages` is how many messages its inbox has accepted. `receives` are the
-    names of the messages that it waits for while it is suspended. `awaits` is then one of the promises that it
-    waits for. Only an `ExecutionView` has it.
+    `messages` is how many messages its inbox has accepted. `receives` are the names of the messages that it waits for
+    while it is suspended. `pinned` is the function version that the task is offered to (docs/rules.md N1). `awaits` is
+    one of the promises that the suspended task awaits. Only an `ExecutionView` has it.
     """
 
     id: str
@@ -146,6 +146,7 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw
     messages: int = 0
     receives: tuple[str, ...] = ()
     awaits: str | None = None
+    pinned: str | None = None
 
 
 class Schedule(Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
@@ -235,6 +236,8 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     - `generation` is the number of the present history of an execution that has continued as a new one. It is None in
       the first generation (docs/rules.md G1).
     - `inbox` counts the messages of the execution, if it had any.
+    - `pinned` is the address of the function version to which the task is offered. An empty text means the version that
+      acquires it next. None means that the task is not pinned (docs/rules.md N1).
     - `written_at` is the instant of the last write. `rev` increases by 1 with each write.
     """
 
@@ -256,6 +259,7 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     cancel: Cancellation | None = None
     generation: int | None = None
     inbox: Inbox | None = None
+    pinned: str | None = None
 
     @property
     def pending(self) -> bool:
@@ -264,6 +268,11 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     @property
     def target(self) -> str | None:
         return self.tags.get(TARGET)
+
+    @property
+    def offered_to(self) -> str | None:
+        """The address to which the task is offered: the function version that it is pinned to, else its target."""
+        return self.pinned or self.target
 
     @property
     def timer(self) -> bool:
@@ -334,6 +343,7 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
             generation=self.generation,
             messages=self.accepted,
             receives=self.task.receives,
+            pinned=self.pinned,
         )
 
 

@@ -24,6 +24,7 @@ from resonate_store.model.execution_requests import (
     Holder,
     PromiseCancel,
     TaskContinueAs,
+    TaskRepin,
 )
 from resonate_store.model.message_requests import MessageSend, StatePut, TaskPublish, TaskReceive
 from resonate_store.model.message_requests import TaskRegister as TaskRegister
@@ -162,13 +163,18 @@ class TaskCreate(Struct, frozen=True, rename="camel"):
 
 
 class TaskAcquire(Struct, frozen=True, rename="camel"):
-    """Request to acquire a pending task at `version`. The process `pid` holds it for `ttl` milliseconds."""
+    """Request to acquire a pending task at `version`. The process `pid` holds it for `ttl` milliseconds.
+
+    `pin` is the address of the function version that makes the request, `lambda://name:version`. The first acquisition
+    pins the task to it (docs/rules.md N1). It is an addition to the official protocol.
+    """
 
     kind: ClassVar = "task.acquire"
     id: str
     version: int
     pid: str
     ttl: int
+    pin: str | None = None
 
 
 class TaskRelease(Struct, frozen=True, rename="camel"):
@@ -357,6 +363,7 @@ ProtocolRequest = (
     | TaskFence
     | TaskRecordStep
     | TaskContinueAs
+    | TaskRepin
     | TaskHeartbeat
     | TaskHalt
     | TaskContinue
@@ -395,6 +402,21 @@ InternalRequest = (
     | ExecutionPauses
 )
 Request = ProtocolRequest | InternalRequest
+OWN_REQUESTS = (
+    TaskRecordStep,
+    TaskContinueAs,
+    PromiseCancel,
+    MessageSend,
+    TaskReceive,
+    TaskPublish,
+    TaskRepin,
+    ExecutionSearch,
+    ExecutionGet,
+    ExecutionCount,
+    ExecutionRetry,
+    ExecutionDelete,
+)
+"""Requests that are additions to the official protocol, and that a server names to its clients."""
 Search = PromiseSearch | TaskSearch | ScheduleSearch | ExecutionSearch
 """Requests that are answered with a page of what they find."""
 

@@ -14,6 +14,7 @@ from resonate_store.model.execution_requests import (
     ExecutionSearch,
     PromiseCancel,
     TaskContinueAs,
+    TaskRepin,
 )
 from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
 from resonate_store.model.requests import (
@@ -117,6 +118,7 @@ DATA: dict[str, type] = {
             TaskHalt,
             TaskContinue,
             TaskContinueAs,
+            TaskRepin,
             TaskSearch,
             ScheduleGet,
             ScheduleCreate,

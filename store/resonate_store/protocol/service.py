@@ -125,6 +125,7 @@ BOUNDED: Final = frozenset(
         "task.heartbeat",
         "task.halt",
         "task.continue",
+        "task.repin",
         "schedule.get",
         "schedule.create",
         "schedule.delete",

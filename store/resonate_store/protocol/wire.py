@@ -28,10 +28,12 @@ from resonate_store.model.execution_requests import (
     ExecutionView,
     PromiseCancel,
     TaskContinueAs,
+    TaskRepin,
 )
 from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
 from resonate_store.model.records import END_OF_TIME, PromiseView, Schedule, Task
 from resonate_store.model.requests import (
+    OWN_REQUESTS,
     PromiseCreate,
     PromiseGet,
     PromiseRecord,
@@ -76,19 +78,7 @@ TIME = "resonate:time"
 
 KINDS = "resonate:kinds"
 """The key of the kinds in the head of a response that the server knows and the official protocol lacks."""
-OWN_KINDS = (
-    "task.record",
-    "task.continue_as",
-    "promise.cancel",
-    "message.send",
-    "task.receive",
-    "task.publish",
-    "execution.search",
-    "execution.get",
-    "execution.count",
-    "execution.retry",
-    "execution.delete",
-)
+OWN_KINDS = tuple(request.kind for request in OWN_REQUESTS)
 """The kinds that a server advertises. A client does not send them to a server that does not (docs/decisions/0075)."""
 
 NEVER = 2**63 - 1
@@ -309,6 +299,7 @@ HELD: dict[str, tuple[str, ...]] = {
     TaskFence.kind: ("action",),
     TaskRecordStep.kind: ("promise",),
     TaskContinueAs.kind: ("task",),
+    TaskRepin.kind: ("task",),
     MessageSend.kind: ("promise",),
     TaskReceive.kind: ("promise",),
     TaskPublish.kind: ("promise",),

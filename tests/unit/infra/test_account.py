@@ -22,6 +22,8 @@ EVERYTHING: dict[str, str | int] = {
     "WorkerConcurrency": 50,
     "WorkerMemory": 1024,
     "LogRetentionDays": 7,
+    "PinVersions": "on",
+    "Revision": "r1",
 }
 """Parameters with which the template creates all its resources."""
 

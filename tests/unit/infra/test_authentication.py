@@ -192,6 +192,7 @@ FOREIGN: list[tuple[str, dict[str, Any]]] = [
         {"id": "t1.a", "version": 1, "action": action("promise.settle", {"id": "t2.a", "state": "resolved"})},
     ),
     ("task.continue_as", {"id": "t2.a", "version": 1, "generation": 2}),
+    ("task.repin", {"id": "t2.a"}),
     ("task.record", {"id": "t2.a", "version": 1, "action": action("promise.record", finished("t1.b"))}),
     ("task.record", {"id": "t1.a", "version": 1, "action": action("promise.record", finished("t2.a"))}),
     ("task.record", {"id": "t1.a", "version": 1, "action": action("promise.record", finished("t1.b", origin="t2.b"))}),

@@ -45,6 +45,22 @@ def test_new_project_workflow_runs_deployed(project: Path) -> None:
         assert stack.invocations["WorkerFunction"] == 2
 
 
+def test_new_project_admits_the_deployment_to_its_versions(project: Path) -> None:
+    resources: dict[str, Any] = yaml_parse((project / "template.yaml").read_text())["Resources"]
+    permissions = [each for each in resources.values() if each["Type"] == "AWS::Lambda::Permission"]
+    roles = {each["Properties"]["Principal"]["Ref"] for each in permissions}
+    admitted = {
+        (each["Properties"]["FunctionName"]["Ref"], each["Properties"]["Principal"]["Ref"]) for each in permissions
+    }
+
+    assert admitted == {(name, role) for name in ("WorkerFunction", "WorkerAlias", "WorkerVersion") for role in roles}
+    kept = {name for name, each in resources.items() if each.get("UpdateReplacePolicy") == "Retain"}
+    assert kept == {name for name in resources if "Version" in name}, "what belongs to one version"
+    for name in ("WorkerVersion", "WorkerAlias", "WorkerVersionInvocations", "WorkerAliasInvocations"):
+        ours, theirs = document()["Resources"][name], resources[name]
+        assert (theirs["Condition"], theirs["Properties"]) == ("PinsVersions", ours["Properties"])
+
+
 def test_new_project_template_reads_the_parameters_of_ours(tmp_path: Path) -> None:
     scaffold(tmp_path, stack="shop")
     theirs = yaml_parse((tmp_path / "template.yaml").read_text())["Parameters"]

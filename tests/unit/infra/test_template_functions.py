@@ -299,6 +299,52 @@ def test_deployed_dispatcher_pushes_to_the_internet_only() -> None:
     assert variable("RESONATE_PUSH_PRIVATE", EndpointUrl="http://127.0.0.1:5000") == {"DispatchFunction": "on"}
 
 
+PINNED: dict[str, str | int] = {"PinVersions": "on", "Revision": "a1b2c3"}
+RETAINED = ("WorkerVersion", "WorkerVersionInvocations")
+"""Resources of a version, which are kept for its executions when the next version replaces it."""
+
+
+def test_versions_are_published_only_with_pin_versions_on() -> None:
+    kinds = ("Lambda::Version", "Lambda::Alias")
+    conditions = {each.condition for kind in kinds for each in of_type(kind).values()}
+    assert conditions == {"PinsVersions"}
+    assert not Resolver(shipped()).condition("PinsVersions")
+    assert variable("RESONATE_PIN_ALIAS") == {"WorkerFunction": ""}
+    assert set(variable("RESONATE_GROUPS").values()) == {
+        '{"default":"lambda://shop-worker","worker":"lambda://shop-worker"}'
+    }
+
+
+def test_new_revision_publishes_a_version_and_keeps_the_former() -> None:
+    pinned = properties(**PINNED)
+    assert pinned["WorkerVersion"] == {"FunctionName": "WorkerFunction", "Description": "a1b2c3"}
+    assert "a1b2c3" in pinned["WorkerFunction"]["Description"], "Lambda publishes only a function that has changed"
+    alias = {"FunctionName": "WorkerFunction", "Name": "live", "FunctionVersion": "WorkerVersion.Version"}
+    assert pinned["WorkerAlias"] == alias
+    for name in RETAINED:
+        assert {document()["Resources"][name][key] for key in ("DeletionPolicy", "UpdateReplacePolicy")} == {"Retain"}
+    assert variable("RESONATE_PIN_ALIAS", **PINNED) == {"WorkerFunction": "live"}
+    assert set(variable("RESONATE_GROUPS", **PINNED).values()) == {
+        '{"default":"lambda://shop-worker:live","worker":"lambda://shop-worker:live"}'
+    }
+    [rule] = document()["Rules"]["PinnedVersions"]["Assertions"]
+    assert rule["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "Revision"}, ""]}]}
+
+
+def test_versions_and_alias_are_invoked_as_the_function_is() -> None:
+    pinned = properties(**PINNED)
+    invocations = {
+        each["Qualifier"]: (each["FunctionName"], each["MaximumRetryAttempts"], each["MaximumEventAgeInSeconds"])
+        for name, each in pinned.items()
+        if name in of_type("Lambda::EventInvokeConfig") and each["FunctionName"] == "WorkerFunction"
+    }
+    of_worker = ("WorkerFunction", 0, 900)
+    assert invocations == dict.fromkeys(("$LATEST", "live", "WorkerVersion.Version"), of_worker)
+    for role in ("WorkerRole", "ApiRole", "DispatchRole", "TickRole"):
+        invoked = [each for action, each in statements(pinned, role) if action == "lambda:InvokeFunction"]
+        assert WORKER in invoked
+
+
 def test_functions_may_invoke_each_other_in_long_chains() -> None:
     """Lambda drops the 17th invocation of a function in one chain of requests, unless the function allows it."""
     project = yaml_parse((ROOT / "infra" / "resonate_infra" / "project" / "template.yaml").read_text())["Resources"]

@@ -15,12 +15,14 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 
 from resonate.payloads import codec
-from resonate_store.model.requests import PromiseSettle, Request
+from resonate_store.model.requests import Request
 from resonate_store.remote.http import Fault, Reply
 from resonate_store.remote.store import HttpStore
 from tests.support.driver import Driver, Killed
 from tests.support.hypothesis_settings import examples
-from tests.support.programs import FUNCTIONS, PROGRAMS, Program, contradictions, plain, settlements, unfinished, witness
+from tests.support.program_calls import witness
+from tests.support.program_records import contradictions, intervene, miscompensated, plain, unfinished
+from tests.support.programs import FUNCTIONS, PROGRAMS, Program
 from tests.support.wire import URL, posted_to
 
 
@@ -55,9 +57,7 @@ class Machine(Driver):
                 for _ in range(2):
                     with suppress(Killed):
                         self.invoke()
-            found = settlements(self.store.records())
-            for each in found:
-                assert self.store.apply(PromiseSettle(*each)).ok
+            found = intervene(self.store, self.store.records())
             if not found and not self.offers and unfinished(self.store.records(), self.clock.now()):
                 at = self.store.next_wake_at()
                 assert at is not None
@@ -65,6 +65,7 @@ class Machine(Driver):
                 self.store.tick()
         self.resources.async_functions.stop()
         assert contradictions(self.store.records()) == {}
+        assert miscompensated(self.store.records()) == []
         try:
             return plain(codec.outcome_of(self.promise("w")))
         except Exception as error:

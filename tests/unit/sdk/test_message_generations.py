@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import itertools
+from collections.abc import Generator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from resonate import Context, Resonate
 from resonate.errors.canceled import Canceled
+from resonate.payloads import codec
 from resonate.testing import MemoryStack, replay
+from resonate_store.model.message_requests import MessageSend
 from resonate_store.model.records import Inbox
+from resonate_store.remote.http import Fault, Reply
+from resonate_store.remote.store import HttpStore
+from tests.support.driver import Driver, Killed
 from tests.support.present import present
+from tests.support.ways import always_three_ways
+from tests.support.wire import URL, posted_to
 
 Workflow = Generator[Any, Any, Any]
 
@@ -92,6 +101,83 @@ def test_kill_in_a_generation_neither_loses_nor_repeats_messages(stack: MemorySt
                 stack.send("r", "chat", text)
                 stack.advance(minutes=2)
             assert handle.result() == ["one", "two", "three", "bye"]
+
+
+def texts(driver: Driver, *texts: str) -> None:
+    for text in texts:
+        for _ in range(2):  # a retry of the sender
+            assert driver.store.apply(MessageSend("r", "chat", text, codec.encode(text, "a text"))).ok
+        driver.work()
+
+
+def chat(driver: Driver, spelling: Any) -> None:
+    """Send messages before, between and after the continuations of their receiver."""
+    driver.begin("r", spelling, [])
+    texts(driver, "one", "two", "three")
+    driver.pass_time(90)
+    driver.work()
+    texts(driver, "four")
+    for pause, text in ((30, "five"), (2000, "six"), (10, "seven"), (90, "bye")):
+        driver.pass_time(pause)
+        driver.work()
+        texts(driver, text)
+
+    assert driver.finish("r") == ["one", "two", "three", "four", "five", "six", "seven", "bye"]
+    record = driver.record("r")
+    assert (record.generation, record.inbox) == (4, Inbox(8, 0, 0))
+
+
+SPELLINGS = pytest.mark.parametrize("spelling", [rounds.func, rounds_async.func], ids=["generator", "async"])
+
+
+@always_three_ways
+@SPELLINGS
+def test_chat_of_several_generations_is_in_order(driver: Driver, spelling: Any) -> None:
+    driver.register(rest)
+    chat(driver, spelling)
+
+
+@SPELLINGS
+@pytest.mark.parametrize("fault", ["none", "lost", "killed"])
+def test_chat_of_several_generations_over_http_is_in_order(spelling: Any, fault: str) -> None:
+    """Every seventh round trip of the worker meets the fault."""
+    driver = Driver()
+    server = posted_to(driver.store)
+    trips = itertools.count(1)
+
+    def post(body: bytes, headers: Mapping[str, str], timeout: float) -> Reply:
+        reply = server(body, headers, timeout)
+        if fault != "none" and next(trips) % 7 == 0:
+            raise Killed if fault == "killed" else Fault("connection reset by peer", sent=True)
+        return reply
+
+    def connect() -> None:
+        driver.tap.store = HttpStore(URL, clock=driver.clock, jitter=lambda: 0.0, post=post)
+
+    def work() -> list[str]:
+        while driver.offers:
+            with suppress(Killed):
+                driver.invoke()
+                continue
+            connect()  # a new process
+        return []
+
+    driver.work = work  # type: ignore[method-assign]
+    connect()
+    chat(driver, spelling)
+    driver.resources.async_functions.stop()
+
+
+@pytest.mark.parametrize("spelling", ["", "_async"])
+def test_records_of_an_endless_chat_are_bounded(stack: MemoryStack, spelling: str) -> None:
+    stack.start(f"rounds{spelling}", [], id="r")
+    counts: list[int] = []
+    for number in range(40):
+        for half in range(2):
+            stack.send("r", "chat", f"{number}-{half}")
+        stack.advance(minutes=10)
+        counts.append(len(present(stack.store.embedded).children("r")))
+    assert max(counts[20:]) <= max(counts[:20]) <= 15
 
 
 @pytest.mark.parametrize("timeout", [None, 7200.0])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from resonate_store.settings import SettingsError, groups_of, number_of, push_token_of
+from resonate_store.settings import SettingsError, groups_of, number_of, pin_alias_of, push_token_of
 
 
 def test_settings_that_are_missing_have_defaults() -> None:
@@ -39,3 +39,14 @@ def test_settings_that_are_malformed_are_named(subtests: pytest.Subtests) -> Non
     ):
         with subtests.test(name, text=text), pytest.raises(SettingsError, match=f"{name} {message}"):
             read({name: text})
+
+
+def test_pin_alias_is_the_name_of_an_alias(subtests: pytest.Subtests) -> None:
+    assert [pin_alias_of(each) for each in ({}, {"RESONATE_PIN_ALIAS": ""})] == [None, None]
+    assert pin_alias_of({"RESONATE_PIN_ALIAS": "live"}) == "live"
+    for alias in ("7", "two words", "a:b"):
+        with (
+            subtests.test(alias),
+            pytest.raises(SettingsError, match="RESONATE_PIN_ALIAS must be the name of an alias"),
+        ):
+            pin_alias_of({"RESONATE_PIN_ALIAS": alias})

@@ -1,4 +1,4 @@
-"""`resonate executions`: list, show, count, cancel, delete and retry executions, and send messages to them."""
+"""`resonate executions`: list, show, count, cancel, delete, retry and move executions, and send messages to them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ from resonate_infra.cli.arguments import instant_of, json_of
 from resonate_infra.cli.bulk import DryRun, Effect, Resume, Yes, run_bulk
 from resonate_infra.cli.commands.deletion import deleted, write_deleted
 from resonate_infra.cli.completion import ExecutionId, OptionalId
-from resonate_infra.cli.display import duration, instant, promise_json, task_json, write_fields, write_found, write_json
+from resonate_infra.cli.display import (
+    duration,
+    instant,
+    promise_json,
+    shown_version,
+    task_json,
+    write_fields,
+    write_found,
+    write_json,
+)
 from resonate_infra.cli.exits import FAILED, UNREACHABLE, USAGE, Failure, code_for
 from resonate_infra.cli.parameters import (
     All,
@@ -32,6 +41,7 @@ from resonate_infra.cli.parameters import (
 from resonate_infra.cli.selection import is_selected, selection_of
 from resonate_infra.cli.session import Session, connected
 from resonate_infra.text import plain
+from resonate_store.model.addresses import function_of
 from resonate_store.model.execution_requests import (
     ExecutionCount,
     ExecutionGet,
@@ -39,10 +49,13 @@ from resonate_store.model.execution_requests import (
     ExecutionSearch,
     ExecutionView,
     PromiseCancel,
+    TaskRepin,
 )
 from resonate_store.model.ids import random_id
+from resonate_store.model.requests import PromiseGet, TaskGet
+from resonate_store.model.tags import TARGET
 
-group = typer.Typer(help="List, cancel, retry and delete executions, and send messages to them.")
+group = typer.Typer(help="List, cancel, retry, delete and move executions, and send messages to them.")
 
 RESULTS = {
     "accepted": "accepted: the workflow gets an error where it waits, and ends after its compensating steps",
@@ -262,6 +275,64 @@ def retry_now(
         return Effect("done") if response.count else Effect("skipped", "it waits for no attempt")
 
     run_bulk(session, "retry-now", search, one, dry_run=dry_run, yes=yes, resume=resume)
+
+
+@group.command("repin")
+@connected
+def repin(
+    session: Session,
+    id: ExecutionId,
+    version: Annotated[
+        str | None,
+        typer.Option(
+            "--version",
+            metavar="V",
+            help="The version, such as 9, or resonate-worker:9 if the execution has no function yet. By default, the"
+            " version that takes it next.",
+        ),
+    ] = None,
+    unpin: Annotated[
+        bool, typer.Option("--unpin", help="Pin it to no version. It then always takes the code of its target.")
+    ] = False,
+) -> None:
+    """Move an execution to another version of its Lambda function, and continue it if it is halted.
+
+    The new version must fit the history of the execution. Its calls are executions of their own, and are not moved.
+    """
+    if version is not None and unpin:
+        raise Failure("--version and --unpin exclude each other", USAGE)
+    pinned = "" if version is None else _address_of(session, id, version)
+    task = session.ask(TaskRepin(id, pinned, unpin)).task
+    assert task is not None
+    if session.as_json:
+        write_json(task_json(task))
+        return
+    write_fields([("id", plain(id)), ("state", task.state), ("function version", shown_version(task))])
+
+
+def _address_of(session: Session, id: str, version: str) -> str:
+    """Return the address of a version of the function that runs an execution.
+
+    Args:
+        session: knows the execution.
+        id: the execution.
+        version: its number, or the name of the function, a colon and the number.
+    """
+    function, colon, number = version.rpartition(":")
+    if not colon:
+        task, promise = session.ask(TaskGet(id)).task, session.ask(PromiseGet(id)).promise
+        assert task is not None
+        assert promise is not None
+        target = promise.tags.get(TARGET, "")
+        address = task.pinned or target
+        function = function_of(address) if address.startswith("lambda://") else ""
+        if not function:
+            raise Failure(
+                f"execution {id!r} has no version, and its target {target!r} names no function: name it, such as"
+                f" --version resonate-worker:{version}",
+                USAGE,
+            )
+    return f"lambda://{function}:{number}"
 
 
 @group.command("send")

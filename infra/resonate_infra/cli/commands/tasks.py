@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from resonate_infra.cli.display import instant, task_json, write_fields, write_found, write_json
+from resonate_infra.cli.display import instant, shown_version, task_json, write_fields, write_found, write_json
 from resonate_infra.cli.parameters import All, Cursor, Id, Limit
 from resonate_infra.cli.session import Session, connected
 from resonate_infra.text import plain
@@ -84,6 +84,7 @@ def _show(session: Session, id: str) -> None:
             ("state", task.state),
             ("version", str(task.version)),
             ("held by", plain(task.pid or "")),
+            ("function version", shown_version(task)),
             ("attempts", str(task.attempts)),
             ("resumes", str(task.resumes or "")),
             ("next attempt", instant(task.retry_at)),

@@ -29,6 +29,7 @@ from resonate_infra.cli.display import (
     outcome,
     payload,
     promise_json,
+    shown_version,
     taken,
     taken_ms,
     task_json,
@@ -277,6 +278,8 @@ def _line(node: TreeNode, name: str, now: int) -> Any:
     if task is not None:
         line.append(f" ({task.state}, version {task.version})", f"not bold {STYLES[task.state]}")
     line.append(f"  {taken(promise) or 'for ' + duration(now - promise.created_at)}", "not bold dim")
+    if task is not None and (version := shown_version(task)):
+        line.append(f"  pinned to {version}", "not bold")
     if node.generation > 1:
         line.append(f"  generation {node.generation} ({node.generation - 1} before it)", "not bold")
     waits = node.waits(short=True)

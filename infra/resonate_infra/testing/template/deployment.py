@@ -7,7 +7,7 @@ functions with their code and environment, the event sources, the routes and the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +23,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class TemplateFunction:
-    """Lambda function with its code and configuration."""
+    """Lambda function with its code and configuration. `version` is a published version, or `$LATEST`."""
 
     logical_id: str
     name: str
@@ -34,6 +34,12 @@ class TemplateFunction:
     timeout_seconds: int
     memory_mb: int
     allows_recursion: bool
+    version: str = "$LATEST"
+
+    @property
+    def key(self) -> str:
+        """The logical id, and the version if it is a published one."""
+        return self.logical_id if self.version == "$LATEST" else f"{self.logical_id}:{self.version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,8 @@ class Route:
 class Deployment:
     """Deployed stack. Queues and functions are keyed by their logical ids in the template.
 
-    `creates_table` and `creates_bucket` say whether the stack has created them or uses existing ones.
+    `creates_table` and `creates_bucket` say whether the stack has created them or uses existing ones. `versioned` are
+    the functions that have versions, and `aliases` the names of their aliases, by logical id.
     """
 
     stack_name: str
@@ -90,3 +97,5 @@ class Deployment:
     outputs: Mapping[str, str]
     creates_table: bool = True
     creates_bucket: bool = True
+    versioned: tuple[str, ...] = ()
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])

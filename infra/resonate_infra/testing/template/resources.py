@@ -167,6 +167,8 @@ class _Creation:
         self.buckets: list[str] = []
         self.queues: dict[str, Queue] = {}
         self.functions: dict[str, TemplateFunction] = {}
+        self.versioned: list[str] = []
+        self.aliases: dict[str, tuple[str, ...]] = {}
         self.event_sources: list[EventSource] = []
         self.schedules: list[TemplateSchedule] = []
         self.routes: list[Route] = []
@@ -177,6 +179,8 @@ class _Creation:
             "AWS::Scheduler::ScheduleGroup": self.create_schedule_group,
             "AWS::Scheduler::Schedule": self.create_schedule,
             "AWS::Lambda::Function": self.describe_function,
+            "AWS::Lambda::Version": self.describe_version,
+            "AWS::Lambda::Alias": self.describe_alias,
             "AWS::Lambda::EventSourceMapping": self.describe_event_source,
             "AWS::ApiGateway::RestApi": self.describe_api,
         }
@@ -201,7 +205,11 @@ class _Creation:
                 name = self.generated_name(resource.logical_id)
                 created = self.others[resource.type](self.client, name, properties)
                 self.resolver.register(resource.logical_id, created.reference, created.attributes)
-        outputs = {name: self.resolver.resolve(output["Value"]) for name, output in self.template.outputs.items()}
+        outputs = {
+            name: self.resolver.resolve(output["Value"])
+            for name, output in self.template.outputs.items()
+            if "Condition" not in output or self.resolver.condition(output["Condition"])
+        }
         # An existing table is known from the outputs, and its stream from the event sources.
         streams = [source.arn for source in self.event_sources if source.kind == "stream"]
         adopted = [(outputs["TableName"], arn) for arn in streams] if not self.tables else []
@@ -222,6 +230,8 @@ class _Creation:
             outputs=outputs,
             creates_table=bool(self.tables),
             creates_bucket=bool(self.buckets),
+            versioned=tuple(self.versioned),
+            aliases=self.aliases,
         )
 
     def generated_name(self, logical_id: str) -> str:
@@ -322,6 +332,21 @@ class _Creation:
         )
         self.resolver.register(logical_id, name, {"Arn": arn})
 
+    def describe_version(self, logical_id: str, properties: Fragment) -> None:
+        _refuse_unknown(logical_id, properties, ("FunctionName", "Description"))
+        function = self.named(logical_id, properties["FunctionName"])
+        self.versioned.append(function.logical_id)
+        self.resolver.register(logical_id, f"{function.arn}:1", {"Version": "1"})
+
+    def describe_alias(self, logical_id: str, properties: Fragment) -> None:
+        _refuse_unknown(logical_id, properties, ("FunctionName", "Name", "FunctionVersion"))
+        function = self.named(logical_id, properties["FunctionName"])
+        self.aliases[function.logical_id] = (*self.aliases.get(function.logical_id, ()), properties["Name"])
+        self.resolver.register(logical_id, f"{function.arn}:{properties['Name']}")
+
+    def named(self, logical_id: str, name: str) -> TemplateFunction:
+        return _only([known for known in self.functions.values() if known.name == name], f"function of {logical_id}")
+
     def describe_event_source(self, logical_id: str, properties: Fragment) -> None:
         arn: str = properties["EventSourceArn"]
         criteria = properties.get("FilterCriteria", {}).get("Filters", [])
@@ -329,10 +354,9 @@ class _Creation:
         # Refuse an invalid pattern when the stack is created, as AWS does, not at the first event.
         FilterCriteria.parse(filters)
         responses = properties.get("FunctionResponseTypes", [])
-        fed = [known for known in self.functions.values() if known.name == properties["FunctionName"]]
         self.event_sources.append(
             EventSource(
-                function=_only(fed, f"function of {logical_id}").logical_id,
+                function=self.named(logical_id, properties["FunctionName"]).logical_id,
                 kind=_kind(logical_id, arn),
                 arn=arn,
                 batch_size=int(properties["BatchSize"]),

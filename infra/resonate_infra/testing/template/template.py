@@ -24,7 +24,9 @@ from samtranslator.yaml_helper import yaml_parse  # pyright: ignore[reportMissin
 Fragment: TypeAlias = dict[str, Any]
 """A part of a template, as the YAML parser returns it."""
 
-RESOURCE_KEYS = frozenset({"Type", "Properties", "Condition", "Metadata", "DeletionPolicy", "UpdateReplacePolicy"})
+RESOURCE_KEYS = frozenset(
+    {"Type", "Properties", "Condition", "DependsOn", "Metadata", "DeletionPolicy", "UpdateReplacePolicy"}
+)
 """Keys that a resource may have. The last three concern deployments and have no effect offline."""
 
 CODE_KEYS = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
@@ -218,6 +220,8 @@ def _in_creation_order(resources: Fragment) -> tuple[Resource, ...]:
             raise TemplateError(f"{logical_id}: unsupported resource attribute {', '.join(unsupported)}")
         # A set would have a random order. The order of creation must always be the same.
         names = dict.fromkeys(_references(resource.get("Properties", {})))
+        if "DependsOn" in resource:
+            names[resource["DependsOn"]] = None
         graph[logical_id] = [name for name in names if name in resources]
     try:
         order = tuple(TopologicalSorter(graph).static_order())

@@ -22,6 +22,7 @@ from resonate.errors import (
     MessagesNotSupportedError,
     NonDeterminismError,
     PayloadTooLargeError,
+    ProgramError,
     ResonateCanceledError,
     message_conflict,
     message_refusal,
@@ -31,7 +32,7 @@ from resonate.payloads import codec
 from resonate.payloads.restore import Asked
 from resonate.workflow.messages import InboxCommand, PublishCommand, ReceiveCommand, SendCommand
 from resonate.workflow.registry import Registry
-from resonate_store.model.ids import problem_with
+from resonate_store.model.ids import is_below, problem_with
 from resonate_store.model.limits import problem_with_size, size_of
 from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
 from resonate_store.model.records import EMPTY, Claim, PromiseView
@@ -58,6 +59,7 @@ class InboxCommands(Nodes):
         self.takes_messages = True
         self._waiting: dict[str, deque[PromiseView]] = {}
         self._taking: dict[Node, str] = {}
+        self._unstarted: dict[Node, tuple[float | None, Lineage]] = {}
 
     # What the worker calls
 
@@ -66,8 +68,7 @@ class InboxCommands(Nodes):
         self.records.remember_messages(children)
         self._sort()
         for node in list(self._blocked.values()):
-            if node.kind == "receive" and node not in self._taking:
-                self._take_message(node)
+            self._take_awaited(node)
 
     def looked(self, look: Look) -> None:
         """Begin the timer of a command that has found no message, after the worker has looked for new ones."""
@@ -97,6 +98,7 @@ class InboxCommands(Nodes):
         Raises:
             NonDeterminismError: another command is recorded at its number.
             MessagesNotSupportedError: the store has no messages.
+            ProgramError: a nested workflow with an id of its own has no inbox.
             ResonateStoreError: the id of its record is not valid.
             PayloadError: its value cannot be stored.
         """
@@ -114,6 +116,11 @@ class InboxCommands(Nodes):
             raise MessagesNotSupportedError(command.describe())
         elif problem := problem_with(place):
             raise refusal(400, problem)
+        if not isinstance(command, SendCommand) and not is_below(place, self.root.node.id):
+            raise ProgramError(
+                f"{command.describe()} needs the inbox of the execution, and {context.id} has an id of its own: begin"
+                " this nested workflow without options(id=...), or by ctx.rpc"
+            )
         # A wait for a message ends with the execution. A nested workflow may end earlier.
         timeout_at = self.root.node.timeout_at if isinstance(command, ReceiveCommand) else lineage.timeout_at
         asked = command.result_type if isinstance(command, ReceiveCommand) else None
@@ -128,7 +135,7 @@ class InboxCommands(Nodes):
             assert isinstance(command, PublishCommand)
             self._publish(node, command, lineage)
         self.nodes[place] = node
-        if context.replaying and known is None:
+        if context.replaying and known is None and command.waits:  # `progress` looks at its whole wait
             self._progress.issued(context, node)
         return node
 
@@ -144,7 +151,14 @@ class InboxCommands(Nodes):
             if node.settled:
                 return
             self._awaits_timer(node, known.timeout_at)
-        if self._take_message(node) or known is not None or command.timeout_s is None:
+        if not command.waits:
+            self._unstarted[node] = (command.timeout_s if known is None else None, lineage)
+        elif not self._take_message(node) and known is None:
+            self._limit_wait(node, command.timeout_s, lineage)
+
+    def _limit_wait(self, node: Node, timeout_s: float | None, lineage: Lineage) -> None:
+        """Begin the timer of a command that has found no message, if it has a timeout."""
+        if timeout_s is None:
             return
         tags = {
             TIMER: "true",
@@ -156,12 +170,34 @@ class InboxCommands(Nodes):
             BRANCH: node.id,
             PREFIX: lineage.prefix,
         }
-        timeout_at = min(self.now + math.ceil(command.timeout_s * 1000), lineage.timeout_at)
+        timeout_at = min(self.now + math.ceil(timeout_s * 1000), lineage.timeout_at)
         timer = PromiseCreate(node.id, timeout_at, EMPTY, tags)
-        if command.timeout_s == 0:
+        if timeout_s == 0:
             self._actions.append(Look(node, timer))  # the timer ends at once, so look for a message before
         else:
             self._begin_timer(node, timer)
+
+    def _wait(self, coroutine: Coroutine, node: Node) -> None:
+        super()._wait(coroutine, node)
+        if node.gathering is not None:
+            self._take_awaited(node)
+
+    def _take_awaited(self, node: Node) -> None:
+        """Take messages for what a workflow awaits: a receive, or those among several promises."""
+        gathering = node.gathering
+        if gathering is not None and gathering.canceled:
+            return
+        for each in (node,) if gathering is None else gathering.unsettled():
+            if each.kind != "receive" or each in self._taking:
+                continue
+            timeout_s, lineage = self._unstarted.pop(each, (None, None))
+            if not self._take_message(each):
+                if lineage is not None:
+                    self._limit_wait(each, timeout_s, lineage)
+            elif gathering is not None:
+                gathering.expect(each)
+                if gathering.winner is not None:
+                    return
 
     def _begin_timer(self, node: Node, timer: PromiseCreate) -> None:
         self._awaits_timer(node, timer.timeout_at)

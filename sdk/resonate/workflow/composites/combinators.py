@@ -23,6 +23,7 @@ from resonate.workflow.commands import (
     PromiseCommand,
     Sleep,
 )
+from resonate.workflow.messages import BeginReceive, ReceiveCommand
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -125,8 +126,9 @@ class Several(Composite[T_co]):
         return result
 
     def _cancel(self, promises: list[Promise[Any] | Exception]) -> Generator[Any, Any, None]:
-        for promise in promises if self.cancel_losers else ():
-            if isinstance(promise, Promise):
+        """Cancel what has not settled. A receive has no use after this wait, so it is always cancelled."""
+        for member, promise in zip(self.members, promises, strict=True):
+            if isinstance(promise, Promise) and (self.cancel_losers or isinstance(member, BeginReceive)):
                 yield Cancel(promise)
 
 
@@ -192,6 +194,8 @@ def _begun(kind: GatherKind, member: Any) -> Command[Any] | Promise[Any]:
             return call
         case Sleep():
             return BeginSleep(member.seconds, member.opts)
+        case ReceiveCommand():
+            return BeginReceive[Any](member.name, member.timeout_s, member.result_type)
         case Promise() | LFI() | RFI() | PromiseCommand() | BeginSleep():
             return cast("Command[Any] | Promise[Any]", member)
         case _:

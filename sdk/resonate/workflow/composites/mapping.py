@@ -61,16 +61,18 @@ class Next(Command[list[int]]):
 
     Attributes:
         fresh: promises to wait for as well, from the next wait on.
+        at_once: whether to return at once, also if none has settled.
         state: what the interpreter knows of those before.
     """
 
-    __slots__ = ("fresh", "state")
+    __slots__ = ("at_once", "fresh", "state")
     kind = "map"
     special = True
 
     def __init__(self) -> None:
         super().__init__()
         self.fresh: list[Promise[Any]] = []
+        self.at_once = False
         self.state: Any = None
 
 
@@ -80,6 +82,7 @@ class IsBehind(Command[bool]):
     __slots__ = ()
     kind = "map"
     special = True
+    waits = False
 
 
 class Map(Composite[T_co]):
@@ -117,7 +120,8 @@ class Map(Composite[T_co]):
 
     def steps(self) -> Generator[Any, Any, Any]:
         plain = yield LFC[Any](run_items, "map", (self.calls, self.limit, self.tolerated), {})
-        values = [restore(value, self.annotation) for value in plain["values"]]
+        # None is also the value of an item that failed, whatever the annotation is.
+        values = [None if value is None else restore(value, self.annotation) for value in plain["values"]]
         failures = [MapFailure(index, codec.error_in(Value(data=data))) for index, data in plain["failures"]]
         return MapResult(values, failures, plain["begun"])
 
@@ -130,10 +134,15 @@ def run_items(_: Any, calls: Sequence[Command[Any]], limit: int, tolerated: int)
     places: list[int] = []
     arrivals = Next()
     begun = 0
+    repeats = True
     while True:
         while begun < len(calls) and len(under_way) < limit:
-            # Replay may learn of the failures earlier than the first run. It begins what that has begun.
-            if len(failures) > tolerated and not (yield IsBehind()):
+            # Replay may learn of failures earlier or later than the first run. So it first begins what that has begun.
+            # Then it takes all that has settled, and begins an item only if not too many have failed.
+            if repeats and not (yield IsBehind()):
+                repeats, arrivals.at_once = False, True
+                break
+            if len(failures) > tolerated and not repeats:
                 break
             try:
                 promise: Promise[Any] = yield calls[begun]
@@ -144,9 +153,10 @@ def run_items(_: Any, calls: Sequence[Command[Any]], limit: int, tolerated: int)
                 places.append(begun)
                 arrivals.fresh.append(promise)
             begun += 1
-        if not under_way:
+        if not (under_way or arrivals.at_once):
             break
         settled: list[int] = yield arrivals
+        arrivals.at_once = False
         for arrived in settled:
             index = places[arrived]
             try:

@@ -62,6 +62,8 @@ class SagaCall(SagaRun[T_co]):
 class Compensation(Composite[None]):
     """Run what undoes the actions of some sagas, the latest first.
 
+    A cancellation of the execution waits until then. Otherwise it would interrupt an undo that may have had its effect.
+
     Args:
         owed: the undos of each saga, which are removed.
         error: the error that left the workflow, if there is one. It is raised afterwards.
@@ -69,6 +71,7 @@ class Compensation(Composite[None]):
 
     __slots__ = ("error", "owed")
     kind = "run"
+    shielded = True
 
     def __init__(self, owed: Sequence[list[Command[Any]]], error: BaseException | None = None) -> None:
         super().__init__()

@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,54 @@ def test_handler_continues_callers_of_its_own_qualifier_only(
 
     (fulfill,) = [each for each in driver.tap.opened[0].requests if isinstance(each, FulfillAndTakeOver)]
     assert present(fulfill.successor).targets == (target, f"lambda://{arn}")
+
+
+@pytest.fixture
+def version(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def be(version: str, alias: str = "live") -> None:
+        monkeypatch.setenv("AWS_LAMBDA_FUNCTION_VERSION", version)
+        monkeypatch.setenv("RESONATE_PIN_ALIAS", alias)
+
+    return be
+
+
+def test_first_acquisition_pins_a_published_version(
+    driver: Driver, version: Callable[..., None], subtests: pytest.Subtests
+) -> None:
+    def wrapped(event: Any) -> Any:
+        return event
+
+    cases: list[tuple[str, str, Callable[[Any], Any], str | None]] = [
+        ("7", "live", wrapped, "lambda://my-worker:7"),
+        ("7", "", wrapped, None),
+        ("$LATEST", "live", wrapped, None),
+        ("7", "live", over_http, None),
+        ("7", "live", batch, None),
+    ]
+    for number, (running, alias, event_of, pinned) in enumerate(cases):
+        with subtests.test(running=running, alias=alias, event_of=event_of.__name__):
+            version(running, alias)
+            driver.begin(f"w{number}", double, 2)
+            driver.tap.requests.clear()
+            handler_of(driver)(event_of(offer(driver)), LambdaContext())
+            (acquired,) = [each for each in driver.tap.requests if isinstance(each, TaskAcquire)]
+            assert acquired.pin == pinned
+            assert present(driver.task(f"w{number}")).pinned == pinned
+
+
+def test_pinned_worker_continues_callers_of_its_version(
+    driver: Driver, version: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(driver.tap), "hands_over_callers", True)
+    version("7")
+    context = LambdaContext()
+    context.invoked_function_arn = f"{ARN}:live"
+    driver.begin("w", double, 2)
+    assert handler_of(driver)(offer(driver), context) == {"status": "completed"}
+
+    (fulfill,) = [each for each in driver.tap.opened[0].requests if isinstance(each, FulfillAndTakeOver)]
+    own = ("lambda://my-worker:live", f"lambda://{ARN}:live", "lambda://my-worker:7")
+    assert present(fulfill.successor).targets == own
 
 
 def test_lease_outlives_the_invocation(driver: Driver, handler: LambdaHandler) -> None:

@@ -16,7 +16,7 @@ from resonate.retry_policies import Constant
 from resonate.testing import MemoryStack
 from resonate_store.model.execution_requests import PromiseCancel
 from resonate_store.model.requests import Response
-from tests.support.driver import Driver, Flow
+from tests.support.driver import Driver, Flow, Killed
 from tests.support.present import present
 from tests.support.steps import Diary
 from tests.support.ways import always_three_ways, three_ways
@@ -144,17 +144,28 @@ def test_nested_workflow_is_interrupted_and_its_caller_gets_the_outcome(driver: 
     assert [driver.record(f"w.{n}").state for n in (1, 2)] == ["resolved", "rejected_canceled"]
 
 
+WAITS: dict[str, Callable[[Context, Any], Any]] = {
+    "any": lambda ctx, child: ctx.any(ctx.rpc(child, 5), ctx.sleep(5_000), ctx.promise()),
+    "race": lambda ctx, child: ctx.race(ctx.sleep(5_000), ctx.receive("never"), ctx.rpc(child, 5)),
+    "all": lambda ctx, child: ctx.all(ctx.promise(), ctx.rpc(child, 5)),
+    "map": lambda ctx, child: ctx.map(child, [1, 5], remote=True),
+    "any of nested": lambda ctx, child: ctx.any(ctx.run(child, 1), ctx.run(child, 5)),
+}
+
+
 @three_ways
-def test_wait_for_several_is_interrupted_when_its_calls_have_ended(driver: Driver, diary: Diary) -> None:
-    def child(ctx: Context) -> Flow:
+@pytest.mark.parametrize("wait", WAITS)
+def test_wait_for_several_is_interrupted_when_its_calls_have_ended(driver: Driver, diary: Diary, wait: str) -> None:
+    def child(ctx: Context, seconds: int) -> Flow:
         try:
             yield ctx.sleep(5_000)
         finally:
-            yield ctx.run(diary.step("child"))
+            yield ctx.sleep(seconds)
+            yield ctx.run(diary.step(f"child {seconds}"))
 
     def workflow(ctx: Context) -> Flow:
         try:
-            yield ctx.any(ctx.rpc(child), ctx.sleep(5_000), ctx.promise())
+            yield WAITS[wait](ctx, child)
         finally:
             yield ctx.run(diary.step("parent"))
 
@@ -163,7 +174,66 @@ def test_wait_for_several_is_interrupted_when_its_calls_have_ended(driver: Drive
     cancel(driver, "w")
     ends_canceled(driver, "w")
 
+    assert diary[-2:] == ["child 5", "parent"]
+    assert len(diary) == len(set(diary))
+
+
+def test_kill_while_calls_of_a_race_end_compensates_later(driver: Driver, diary: Diary) -> None:
+    """The timer is cancelled at once. A replay must not take it for the winner."""
+
+    def child(ctx: Context) -> Flow:
+        try:
+            yield ctx.sleep(5_000)
+        finally:
+            yield ctx.sleep(50)
+            yield ctx.run(diary.step("child"))
+
+    def workflow(ctx: Context) -> Flow:
+        try:
+            yield ctx.race(ctx.sleep(5_000), ctx.rpc(child))
+        finally:
+            yield ctx.run(diary.step("parent"))
+
+    driver.register(child)
+    driver.start("w", workflow)
+    cancel(driver, "w")
+    driver.tap.after = killed_at("task.suspend")
+    with suppress(Killed):
+        driver.work()
+    driver.tap.after = lambda _: None
+    driver.work()
+    assert diary == []
+    ends_canceled(driver, "w")
+
     assert diary == ["child", "parent"]
+
+
+def killed_at(kind: str) -> Callable[[Any], None]:
+    """End the process after the first request of this kind."""
+
+    def after(request: Any) -> None:
+        if getattr(request, "kind", "") == kind:
+            raise Killed
+
+    return after
+
+
+@three_ways
+def test_nested_workflow_with_its_own_id_compensates(driver: Driver, diary: Diary) -> None:
+    def nested(ctx: Context) -> Flow:
+        try:
+            yield ctx.sleep(5_000)
+        finally:
+            yield ctx.run(diary.step("undo"))
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(nested).options(id="nested")
+
+    driver.start("w", workflow)
+    cancel(driver, "w")
+    ends_canceled(driver, "w")
+
+    assert diary == ["undo"]
 
 
 @three_ways

@@ -1,4 +1,4 @@
-"""`ctx.map`: what is under way at a time, what is begun after failures, and what its result says."""
+"""`ctx.map`: what is under way at a time, what is begun after failures, what its result says, and its replay."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from resonate import Context
 from resonate.workflow.composites.mapping import MapResult
 from tests.support.driver import Driver, Flow
 from tests.support.present import present
-from tests.support.steps import ONCE
+from tests.support.steps import ONCE, double
 from tests.support.ways import three_ways
 
 SECONDS = [9, 1, 3, 1, 1]
@@ -71,3 +71,47 @@ def test_map_result_raises_the_errors_of_its_items(driver: Driver) -> None:
         return sorted(str(error) for error in failed.value.exceptions)
 
     assert driver.run("w", workflow) == [f"no page at w.1.{n}" for n in (2, 4, 5)]
+
+
+def test_replay_counts_all_known_failures_before_it_begins_an_item(driver: Driver) -> None:
+    """When item 3 fails, item 2 is pending; when the map is replayed, both have ended and two slots are free."""
+
+    def workflow(ctx: Context) -> Flow:
+        items = ctx.map("load", range(6), max_concurrency=2, tolerated_failures=1, remote=True)
+        return summary((yield items.options(target="elsewhere")))
+
+    driver.start("w", workflow)
+    for number, error in ((1, ValueError("bad")), (3, ValueError("bad")), (2, None)):
+        driver.settle(f"w.1.{number}", error, "rejected" if error else "resolved")
+        driver.work()
+
+    assert driver.finish("w") == [[None] * 6, [0, 2], 3]
+    assert driver.ids() == ["w", "w.1", "w.1.1", "w.1.2", "w.1.3"]
+
+
+def test_replay_of_finished_map_reads_one_record_of_it(driver: Driver) -> None:
+    async def workflow(ctx: Context) -> Any:
+        result = await ctx.map(double, range(50), max_concurrency=8)
+        await ctx.sleep(3600)
+        return result.values
+
+    driver.start("w", workflow)
+    assert len(driver.records()) == 53
+    driver.tap.requests.clear()
+
+    assert driver.finish("w") == [2 * n for n in range(50)]
+    assert driver.tap.kinds() == ["task.acquire", "children:w", "task.fulfill"]
+    assert [child.id for child in driver.store.children("w")] == ["w.1", "w.2"]
+
+
+def test_failed_item_does_not_warn_of_its_missing_value(driver: Driver, caplog: pytest.LogCaptureFixture) -> None:
+    def halve(_: Context, n: int) -> int:
+        if n % 2:
+            raise ValueError(f"{n} is odd")
+        return n // 2
+
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.map(halve, [4, 5]).options(retry_policy=ONCE)).values
+
+    assert driver.run("w", workflow) == [2, None]
+    assert [record.name for record in caplog.records] == ["resonate:w:w.1.2"]

@@ -22,6 +22,7 @@ from resonate_store.model.execution_requests import (
     ExecutionRetry,
     PromiseCancel,
     TaskContinueAs,
+    TaskRepin,
 )
 from resonate_store.model.ids import parent
 from resonate_store.model.message_requests import StatePut, TaskPublish
@@ -277,6 +278,11 @@ DRIVES: dict[TaskEvent, tuple[Drive, ...]] = {
     "halt": (lambda scene: scene.apply(TaskHalt("t")),),
     "halt held": (lambda scene: scene.apply(TaskHalt("t", scene.version)),),
     "continue": (lambda scene: scene.apply(TaskContinue("t")),),
+    "repin": (
+        lambda scene: scene.apply(TaskRepin("t")),
+        lambda scene: scene.apply(TaskRepin("t", "lambda://worker:7")),
+        lambda scene: scene.apply(TaskRepin("t", unpin=True)),
+    ),
     "redirect": (
         lambda scene: scene.apply(suspend("t", "a", "b", version=scene.version)),
         resumed(lambda scene: scene.apply(suspend("t", "a", version=scene.version))),

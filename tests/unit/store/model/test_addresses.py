@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from resonate_store.model.addresses import Poll, expand, group_of, poll_of, problem_with, route
+from resonate_store.model.addresses import (
+    FunctionVersion,
+    Poll,
+    expand,
+    group_of,
+    pinned_of,
+    poll_of,
+    problem_with,
+    route,
+)
+from tests.support.present import present
 
 ARN = "arn:aws:lambda:eu-west-1:123456789012:function:worker"
 
@@ -83,3 +93,18 @@ def test_poll_of_an_address_has_its_parts(subtests: pytest.Subtests) -> None:
     ]:
         with subtests.test(address=address, poll=poll):
             assert poll_of(address) == poll
+
+
+def test_version_of_a_function_is_read_from_its_address() -> None:
+    address = "lambda://Stack-worker_1:17"
+    version = present(pinned_of(address))
+    assert version == FunctionVersion("Stack-worker_1", "17")
+    assert version.address == address
+    others = (
+        "lambda://worker",
+        "lambda://worker:live",
+        "lambda://worker:$LATEST",
+        "lambda://worker:0",
+        "lambda://w:7x",
+    )
+    assert [pinned_of(each) for each in (*others, f"lambda://{ARN}:7", "poll://any@worker")] == [None] * 7

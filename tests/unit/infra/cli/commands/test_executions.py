@@ -147,6 +147,39 @@ def test_cancelled_execution_that_still_runs_is_shown(table: Table, over_table: 
     assert line.ok("executions", "cancel", id, "--force").fields["state"] == "rejected_canceled"
 
 
+def test_execution_is_moved_to_another_version(anywhere: CommandLine, id: str) -> None:
+    line = anywhere
+    line.ok("promises", "create", id, "--target", "lambda://svc:live")
+    assert "function version" not in line.ok("tasks", "get", id).fields
+    assert line.ok("executions", "repin", id, "--version", "9").fields["function version"] == "svc:9"
+    assert line.json("executions", "repin", id, "--version", "10")["pinned"] == "lambda://svc:10"
+    assert line.ok("tasks", "get", id).fields["function version"] == "svc:10"
+    assert "  pinned to svc:10  waiting for lambda://svc:10 to take it" in line.ok("tree", id).out
+    line.ok("tasks", "halt", id)
+    moved = line.ok("executions", "repin", id).fields
+    assert (moved["state"], moved["function version"]) == ("pending", "the next one that takes it")
+    assert "pinned" not in line.json("executions", "repin", id, "--unpin")
+
+    for arguments, code, error in (
+        ((f"{id}-x",), 6, "there is no task"),
+        ((id, "--version", "live"), 1, "is not a version of a function"),
+        ((id, "--version", "9", "--unpin"), 2, "exclude each other"),
+    ):
+        refused = line.run("executions", "repin", *arguments)
+        assert (refused.code, error in refused.err) == (code, True), refused.err
+    line.ok("promises", "resolve", id)
+    assert line.run("executions", "repin", id).code == 1
+
+
+def test_moved_execution_of_a_group_needs_its_function(over_table: CommandLine, id: str) -> None:
+    over_table.ok("promises", "create", id, "--target", "svcc")
+
+    code, error = over_table.fails("executions", "repin", id, "--version", "9")
+    assert (code, "name it, such as --version resonate-worker:9" in error) == (2, True)
+    moved = over_table.json("executions", "repin", id, "--version", "worker:9")
+    assert moved["pinned"] == "lambda://worker:9"
+
+
 def test_message_is_sent_shown_and_refused(anywhere: CommandLine, id: str) -> None:
     store = ("promises", "create", id, "--target", "svcc")
     anywhere.ok(*store)

@@ -184,8 +184,13 @@ Resources:
 
 
 def test_unsupported_resource_attribute_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TemplateError, match=r"Jobs.*DependsOn"):
-        read(tmp_path, "Resources: {Jobs: {Type: AWS::SQS::Queue, DependsOn: Others}}")
+    with pytest.raises(TemplateError, match=r"Jobs.*UpdatePolicy"):
+        read(tmp_path, "Resources: {Jobs: {Type: AWS::SQS::Queue, UpdatePolicy: {}}}")
+
+
+def test_resource_is_created_after_the_one_it_depends_on(tmp_path: Path) -> None:
+    template = read(tmp_path, "Resources: {A: {Type: AWS::SQS::Queue, DependsOn: B}, B: {Type: AWS::SQS::Queue}}")
+    assert [each.logical_id for each in template.resources] == ["B", "A"]
 
 
 def test_conditions_combine_conditions(tmp_path: Path, subtests: pytest.Subtests) -> None:
