@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from resonate_store.model.clock import Clock, ambient
+from resonate_store.model.execution_requests import ExecutionCount, ExecutionSearch
 from resonate_store.model.message_requests import TaskPublish, TaskReceive
 from resonate_store.model.records import lineage_elsewhere
 from resonate_store.model.requests import (
@@ -165,7 +166,9 @@ class Permission:
 def _ids_of(request: ProtocolRequest | None) -> Sequence[str] | None:
     """Return every id that a request reads or writes. Return None if the request does not name them all."""
     match request:
-        case None | PromiseSearch() | TaskSearch() | ScheduleSearch():
+        case ExecutionSearch(id=str(prefix)):
+            return (prefix,)
+        case None | PromiseSearch() | TaskSearch() | ScheduleSearch() | ExecutionSearch() | ExecutionCount():
             return None
         case PromiseRegisterCallback():
             return (request.awaited, request.awaiter)

@@ -24,7 +24,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from msgspec.structs import replace
 
 from resonate.errors import DecryptionError
+from resonate.payloads.readable import ENCRYPTED
 from resonate_store.interface import MinimalStore, Store, StoreWrapper, completed
+from resonate_store.model.execution_requests import ExecutionView
 from resonate_store.model.ids import message_id, random_bytes, state_id
 from resonate_store.model.message_requests import MessageSend, TaskPublish
 from resonate_store.model.records import PromiseView, Schedule, Value
@@ -48,8 +50,6 @@ from resonate_store.model.tags import SCHEDULE
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-ENCRYPTED = "x-encrypted"
-"""Header of an encrypted payload; its text is "true"."""
 KEY_ID = "x-encryption-key-id"
 """Header that names the key of an encrypted payload."""
 
@@ -249,6 +249,8 @@ class EncryptedStore(StoreWrapper):
             changes["preload"] = tuple(map(self._readable, response.preload))
         if response.promises is not None:
             changes["promises"] = tuple(map(self._readable, response.promises))
+        if response.executions is not None:
+            changes["executions"] = tuple(map(self._readable_execution, response.executions))
         if response.schedules is not None:
             changes["schedules"] = tuple(map(self._readable_schedule, response.schedules))
         return replace(response, **changes)
@@ -256,6 +258,14 @@ class EncryptedStore(StoreWrapper):
     def _readable(self, promise: PromiseView) -> PromiseView:
         param = self._show(promise.param, *_place_of_param(promise.id, promise.tags))
         return replace(promise, param=param, value=self._show(promise.value, "value", promise.id))
+
+    def _readable_execution(self, view: ExecutionView) -> ExecutionView:
+        """Decrypt what a list shows. A payload that cannot be decrypted stays as it is."""
+        try:
+            awaited = None if view.awaited is None else self._readable(view.awaited)
+            return replace(view, promise=self._readable(view.promise), awaited=awaited)
+        except DecryptionError:
+            return view
 
     def _readable_schedule(self, schedule: Schedule) -> Schedule:
         return replace(schedule, promise_param=self._show(schedule.promise_param, "schedule", schedule.id))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import client, fan_out, remote, steps
+from benchmarks import client, executions, fan_out, remote, steps
 from benchmarks.timers import MOST_BYTES, YEAR, simulate, sleepers
 from tests.support.hypothesis_settings import examples
 
@@ -53,6 +53,13 @@ def test_benchmark_of_steps_over_http_runs() -> None:
     assert us["memory"] > 0
     assert us["data"] > 0
     assert us[remote.PEER] == "not installed"
+
+
+def test_benchmark_of_lists_of_executions_runs() -> None:
+    figures = executions.measure(3_010, 2)
+
+    assert figures.keys() == {"GET /health", *executions.COMMON, *executions.OTHER}
+    assert all(figure["p95_ms"] > 0 for figure in figures.values())
 
 
 def test_timers_and_schedules_fire_once_on_time() -> None:

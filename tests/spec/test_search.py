@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import PromiseView, Schedule, Task
+from resonate_store.model.execution_requests import ExecutionCount, ExecutionSearch
+from resonate_store.model.records import PromiseView
 from resonate_store.model.requests import PromiseSearch, Request, Response, Search, TaskHalt, TaskSearch
 from resonate_store.model.schedule_requests import ScheduleSearch
 from resonate_store.model.tags import ORIGIN, PARENT
@@ -26,15 +27,16 @@ from tests.support.build import (
     recorded,
     schedule,
     settle,
+    suspend,
     suspended,
 )
 from tests.support.dynamo import Table
-from tests.support.searches import Apply, all_of, found
+from tests.support.searches import Apply, all_of, found, id_of
 from tests.support.substrates import EVERYWHERE, T0, World, in_memory, in_sqlite
 
 
 def ids(store: World, search: Search) -> list[str]:
-    return [view.id for view in all_of(store.apply, search)]
+    return [id_of(view) for view in all_of(store.apply, search)]
 
 
 # -- what is found ----------------------------------------------------------------------------------------------------
@@ -45,8 +47,8 @@ def test_search_without_conditions_finds_every_promise(store: World) -> None:
         store.apply(create(id))
     store.apply(schedule("s"))
     promises = all_of(store.apply, PromiseSearch())
-    assert sorted(promise.id for promise in promises) == ["a", "a.1", "a.10", "a.2", "b", "é/ #"]
-    assert all(promise == store.stored(promise.id).promise() for promise in promises)
+    assert sorted(map(id_of, promises)) == ["a", "a.1", "a.10", "a.2", "b", "é/ #"]
+    assert all(promise == store.stored(id_of(promise)).promise() for promise in promises)
 
 
 def test_search_of_an_empty_store_is_an_empty_page(store: World) -> None:
@@ -142,7 +144,7 @@ def test_search_of_schedules_has_pages_of_10(store: World) -> None:
         store.apply(schedule(f"s{n:02}"))
     page = store.apply(ScheduleSearch())
     assert len(found(page)) == 10
-    assert [view.id for view in found(store.apply(ScheduleSearch(cursor=page.cursor)))] == ["s10"]
+    assert list(map(id_of, found(store.apply(ScheduleSearch(cursor=page.cursor))))) == ["s10"]
 
 
 # -- what is shown ----------------------------------------------------------------------------------------------------
@@ -220,6 +222,16 @@ CONDITIONS = st.one_of(
         id=st.sampled_from([None, "", "w", "w.", "w.1", "w.2.", "v", "w:", "w:1."]),
         roots=st.booleans(),
     ),
+    st.builds(
+        ExecutionSearch,
+        state=st.sampled_from(
+            [None, "pending", "running", "waiting", "retrying", "halted", "resolved", "failed", "rejected_timedout"]
+        ),
+        tags=st.sampled_from([{}, {"k": "1"}]),
+        id=st.sampled_from([None, "w", "v"]),
+        since=st.sampled_from([None, T0 + 1]),
+        until=st.sampled_from([None, T0 + SECOND]),
+    ),
     st.builds(TaskSearch, state=st.sampled_from([None, "pending", "acquired", "fulfilled"])),
     st.builds(ScheduleSearch, tags=st.sampled_from([{}, {"k": "1"}])),
 )
@@ -232,7 +244,8 @@ def histories(draw: st.DrawFn) -> list[Request | int]:
     for n in range(draw(st.integers(0, 25))):
         id = f"{draw(PARTS)}{draw(st.sampled_from(['', f'.{n}', f'-{n}']))}"
         tags = draw(st.sampled_from([{}, {"k": "1"}, TARGETED, TIMED, {ORIGIN: "w"}, {PARENT: "w"}]))
-        match draw(st.sampled_from(["create", "create", "task", "settle", "record", "schedule", "pause"])):
+        kinds = ["create", "create", "task", "settle", "record", "schedule", "halt", "retry", "pause"]
+        match draw(st.sampled_from(kinds)):
             case "create":
                 requests.append(create(id, tags, at=T0 + draw(st.sampled_from([SECOND, DAY]))))
             case "task":
@@ -241,6 +254,10 @@ def histories(draw: st.DrawFn) -> list[Request | int]:
                 requests += [create(id), settle(id, draw(st.sampled_from(["resolved", "rejected"])))]
             case "record":
                 requests.append(recorded(id))
+            case "halt":
+                requests += [create_task(id), TaskHalt(id)]
+            case "retry":
+                requests += [create_task(id), create(f"{id}.1~1", {**TIMED, ORIGIN: id}), suspend(id, f"{id}.1~1")]
             case "schedule":
                 requests.append(schedule(f"s{n}", tags={**TARGETED, "k": str(n % 2)}))
             case _:
@@ -277,17 +294,15 @@ def test_search_pages_of_any_size_are_equal_on_all_substrates(
                 assert sorted(views, key=id_of) == sorted(expected, key=id_of)
                 if ordered(search) or apply != in_dynamo.apply:
                     assert views == expected
-
-
-def id_of(view: PromiseView | Task | Schedule) -> str:
-    return view.id
+        counts = {str(apply(ExecutionCount(T0 + 1)).counts) for apply in applies}
+        assert len(counts) == 1
 
 
 def ordered(search: Search) -> bool:
     """Whether DynamoDB keeps the order of this search."""
     if isinstance(search, PromiseSearch):
         return search.roots or "." in (search.id or "")
-    return isinstance(search, ScheduleSearch)
+    return isinstance(search, (ScheduleSearch, ExecutionSearch))
 
 
 def test_search_pages_show_old_records_once_during_writes(store: World) -> None:
@@ -297,16 +312,23 @@ def test_search_pages_show_old_records_once_during_writes(store: World) -> None:
         store.clock.advance(1)
         store.apply(create(id, TARGETED))
         store.apply(create(f"t.{id}"))
-    for search in (PromiseSearch(limit=2), PromiseSearch(roots=True, limit=2), PromiseSearch(id="t.", limit=2)):
+    for number, search in enumerate(
+        (
+            PromiseSearch(limit=2),
+            PromiseSearch(roots=True, limit=2),
+            PromiseSearch(id="t.", limit=2),
+            ExecutionSearch(limit=2),
+        )
+    ):
         seen: list[str] = []
         cursor, n = None, 0
         while n == 0 or cursor is not None:
             response = store.apply(replace(search, cursor=cursor))
-            seen += [view.id for view in found(response)]
+            seen += [id_of(view) for view in found(response)]
             cursor = response.cursor
             store.clock.advance(1)
-            store.apply(create(f"new{search.roots}{search.id}{n}"))
-            store.apply(create(f"t.new{search.roots}{n}"))
+            store.apply(create(f"new{number}-{n}"))
+            store.apply(create(f"t.new{number}-{n}"))
             store.apply(settle(steady[-1 - n % 12]))
             n += 1
         there = [f"t.{id}" for id in steady] if search.id else steady

@@ -13,10 +13,12 @@ from types import FunctionType
 from typing import Any, get_args
 
 from resonate_store import machine
+from resonate_store.model.execution_requests import ExecutionPauses, ExecutionRetry
 from resonate_store.model.message_requests import StatePut, TaskPublish
 from resonate_store.model.requests import (
     InternalRequest,
     PromiseRecord,
+    PromiseSettle,
     Response,
     TaskHeartbeat,
     TaskRecordStep,
@@ -25,12 +27,13 @@ from resonate_store.model.requests import (
     TaskSuspendRegistered,
     TaskVerify,
 )
-from resonate_store.protocol.wire import DATA
+from resonate_store.protocol.forms import DATA
 
 OPERATIONS: dict[type[Any], tuple[type, ...]] = {
     TaskHeartbeat: (),
     TaskRecordStep: (TaskVerify, PromiseRecord),
     TaskPublish: (TaskVerify, StatePut, PromiseRecord),
+    ExecutionRetry: (ExecutionRetry, ExecutionPauses, PromiseSettle),
     TaskSuspend: (TaskSuspend, TaskRegister, TaskSuspendRegistered),
 }
 """The requests that consist of others (`machine.perform`); a heartbeat keeps the answers of its own to itself."""

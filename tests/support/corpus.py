@@ -43,10 +43,17 @@ STATUSES = {
     "message.send": {200, 400, 404, 409, 410, 422, 429},
     "task.receive": {200, 400, 404, 409, 422},
     "task.publish": {200, 400, 404, 409, 422},
+    "execution.search": {200, 400},
+    "execution.get": {200, 400, 404},
+    "execution.count": {200, 400},
+    "execution.retry": {200, 400, 404},
     "debug.start": {200, 403},
     "debug.stop": {200, 403},
     "debug.reset": {200, 403},
     "debug.tick": {200, 400, 403},
     "debug.snap": {200, 403},
 }
-"""Statuses by kind; those of tokens (401, 403) and of a store that fails (503) depend on how a server is set up."""
+"""Statuses by kind.
+
+Those of tokens (401, 403), of a store that fails (503), and of a deletion depend on how a server is set up.
+"""

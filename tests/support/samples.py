@@ -7,7 +7,18 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from resonate_store.model.execution_requests import PromiseCancel, TaskContinueAs, TaskRepin
+from resonate_store.model.execution_requests import (
+    ExecutionCount,
+    ExecutionCounts,
+    ExecutionDelete,
+    ExecutionGet,
+    ExecutionRetry,
+    ExecutionSearch,
+    ExecutionView,
+    PromiseCancel,
+    TaskContinueAs,
+    TaskRepin,
+)
 from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
 from resonate_store.model.records import PromiseView, Schedule, Task, Value
 from resonate_store.model.requests import (
@@ -85,6 +96,17 @@ SHOWN_SCHEDULE = {
     "nextRunAt": 2,
 }
 """The same records in JSON."""
+EXECUTION = ExecutionView(
+    promise=PROMISE, status="retrying", task=TASK, awaited=SETTLED, awaited_task=TASK, shortened=True
+)
+SHOWN_EXECUTION = {
+    "promise": SHOWN_PROMISE,
+    "status": "retrying",
+    "task": SHOWN_TASK,
+    "awaited": SHOWN_SETTLED,
+    "awaitedTask": SHOWN_TASK,
+    "shortened": True,
+}
 REQUESTS: list[ProtocolRequest] = [
     PromiseGet("a"),
     CREATE,
@@ -121,6 +143,13 @@ REQUESTS: list[ProtocolRequest] = [
     TaskHalt("a", 4, "poison"),
     TaskContinue("a"),
     TaskContinueAs("a", 1, 2),
+    ExecutionSearch(),
+    ExecutionSearch("failed", "order", {"k": "v"}, "a", 5, 9, limit=7, cursor="after"),
+    ExecutionGet("a"),
+    ExecutionCount(),
+    ExecutionCount(5, 9),
+    ExecutionRetry("a"),
+    ExecutionDelete("a"),
     TaskRepin("a"),
     TaskRepin("a", "lambda://worker:7"),
     TaskRepin("a", unpin=True),
@@ -178,6 +207,19 @@ RESPONSES: list[tuple[ProtocolRequest, Response, dict[str, Any]]] = [
         Response(status=300, task=TASK, preload=(SETTLED,)),
         {"preload": [SHOWN_SETTLED], "task": SHOWN_TASK},
     ),
+    (
+        ExecutionSearch(),
+        Response(executions=(EXECUTION,), cursor="a"),
+        {"executions": [SHOWN_EXECUTION], "cursor": "a"},
+    ),
+    (ExecutionGet("a"), Response(executions=(EXECUTION,)), {"executions": [SHOWN_EXECUTION]}),
+    (
+        ExecutionCount(),
+        Response(counts=ExecutionCounts(pending=3, resolved=2, rejected=0, rejected_canceled=0, rejected_timedout=1)),
+        {"counts": {"pending": 3, "resolved": 2, "rejected": 0, "rejectedCanceled": 0, "rejectedTimedout": 1}},
+    ),
+    (ExecutionRetry("a"), Response(count=2), {"count": 2}),
+    (ExecutionDelete("a"), Response(count=7), {"count": 7}),
     (MessageSend("a", "chat", "k"), Response(promise=PROMISE), {"promise": SHOWN_PROMISE}),
     (TaskReceive("a", 1, "a.m", "chat", "a.1"), Response(promise=SETTLED), {"promise": SHOWN_SETTLED}),
     (TaskPublish("a", 1, "a.1", "progress", 9), Response(promise=SETTLED), {"promise": SHOWN_SETTLED}),

@@ -6,21 +6,30 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from resonate_store.model.execution_requests import ExecutionView
 from resonate_store.model.records import PromiseView, Schedule, Task
 from resonate_store.model.requests import Request, Response, Search
 
 Apply = Callable[[Request], Response]
 
 
-def found(response: Response) -> list[PromiseView | Task | Schedule]:
+Found = PromiseView | Task | Schedule | ExecutionView
+
+
+def found(response: Response) -> list[Found]:
     assert response.ok, response.error
-    (found,) = [shown for shown in (response.promises, response.tasks, response.schedules) if shown is not None]
+    pages = (response.promises, response.tasks, response.schedules, response.executions)
+    (found,) = [shown for shown in pages if shown is not None]
     return list(found)
 
 
-def all_of(apply: Apply, search: Search) -> list[PromiseView | Task | Schedule]:
+def id_of(view: Found) -> str:
+    return view.promise.id if isinstance(view, ExecutionView) else view.id
+
+
+def all_of(apply: Apply, search: Search) -> list[Found]:
     """Everything that a search finds, page by page; no page is longer than its limit."""
-    views: list[PromiseView | Task | Schedule] = []
+    views: list[Found] = []
     for _ in range(10_000):
         response = apply(search)
         page = found(response)

@@ -123,7 +123,7 @@ TASKS["2026-11-30"] = {
     "several": {"several": SUSPENDED},
     "interrupted": {"interrupted": SUSPENDED},
 }
-TASKS["2026-12-01"] = {"pinned": {"pinned": "pending, acquired"}}
+TASKS["2026-12-01"] = {"pinned": {"pinned": "pending, acquired"}, "retry": {"retry": SUSPENDED}}
 TASKS["2026-11-30"] |= {"limited": {"limited": SUSPENDED}, "endless": {"endless": SUSPENDED}}
 """The states of promises and tasks in the fixtures of each generation, by scenario."""
 
@@ -303,6 +303,13 @@ def test_table_has_attributes_of_its_own(subtests: pytest.Subtests) -> None:
         halted = [line["item"] for line in lines_of(Fixture(generation, "dynamodb", "halted"))[1:] if "item" in line]
         with subtests.test(generation):
             assert {item["wake_shard"]["S"] for item in halted if "wake_shard" in item} == shards
+
+
+@both
+def test_suspended_task_names_what_it_awaits(substrate: str) -> None:
+    suspended = present(entry(substrate, "retry", "retry", "2026-12-01").task)
+    assert (suspended.state, suspended.awaits) == ("suspended", "retry.2~3")
+    assert present(entry(substrate, "retry", "retry").task).awaits is None
 
 
 @both

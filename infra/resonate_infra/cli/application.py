@@ -46,15 +46,15 @@ COMMANDS = {
     "tree": LazyCommand(
         "tree", "tree", "Show an execution as a tree of its calls, each with state, time, attempts and outcome."
     ),
-    "delete": LazyCommand(
-        "deletion", "delete", "Delete an execution that has ended, and everything below it. Needs --table."
-    ),
+    "delete": LazyCommand("deletion", "delete", "Delete an execution that has ended, and everything below it."),
     "init": LazyCommand(
         "projects",
         "init",
         "Write a new project: workflows, a test that passes, and a template that adds them to a deployment.",
     ),
-    "executions": LazyCommand("executions", "group", "List, cancel and move executions, and send messages to them."),
+    "executions": LazyCommand(
+        "executions", "group", "List, cancel, retry, delete and move executions, and send messages to them."
+    ),
     "promises": LazyCommand("promises", "group", "Show, create and settle promises."),
     "tasks": LazyCommand("tasks", "group", "Show, halt and continue tasks."),
     "schedules": LazyCommand("schedules", "group", "Manage schedules, which run functions or create promises."),

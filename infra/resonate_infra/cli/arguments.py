@@ -1,4 +1,4 @@
-"""Parsers of command line arguments: JSON, `NAME=TEXT` pairs and durations.
+"""Parsers of command line arguments: JSON, `NAME=TEXT` pairs, durations and instants.
 
 An error names the option, with its number if it is repeated, and shows a valid form.
 """
@@ -78,6 +78,34 @@ def milliseconds_of(text: str, option: str) -> int:
             f"{option} must be a duration such as 30, 1.5h or 7d (seconds without a unit), got {text!r}", USAGE
         )
     return round(float(match[1]) * _UNITS[match[2]])
+
+
+def instant_of(text: str | None, option: str, now: int) -> int | None:
+    """Parse an instant and return milliseconds since the epoch. None stays None.
+
+    Args:
+        text: a duration before now, such as `24h`, or an instant in ISO 8601, in UTC if it names no zone.
+        option: the option's name in an error.
+        now: the present instant (ms).
+
+    Raises:
+        Failure: the text is neither.
+    """
+    if text is None:
+        return None
+    if _DURATION.fullmatch(text.strip()):
+        return max(0, now - milliseconds_of(text, option))
+    from datetime import UTC, datetime
+
+    try:
+        at = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise Failure(
+            f"{option} must be a duration before now such as 24h, or an instant such as 2026-12-01T09:00Z, got"
+            f" {text!r}",
+            USAGE,
+        ) from None
+    return round((at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -7,7 +7,6 @@ and escapes characters that could move a terminal's cursor.
 
 from __future__ import annotations
 
-import binascii
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -15,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from resonate.payloads.readable import call_in, one_line, readable
+from resonate.payloads.readable import error_text as readable_error
 from resonate_infra.cli.session import Session
-from resonate_infra.json_types import is_object
 from resonate_infra.text import plain
 from resonate_store.model import clock
 from resonate_store.model.records import PromiseView, Schedule, Task, Value
-from resonate_store.model.tags import ELAPSED, FUNC, SCOPE, TARGET
+from resonate_store.model.tags import ELAPSED
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,7 +36,6 @@ STYLES = {
     "acquired": "cyan",
     "suspended": "yellow",
 }
-_MAX_CHARS = 80
 
 
 def write_json(document: Any) -> None:
@@ -58,24 +57,8 @@ def payload(value: Value, raw: bool) -> dict[str, Any]:
     """Return a payload as JSON: `headers` and `data`, each only if it exists. `raw` does not decode `data`."""
     shown: dict[str, Any] = msgspec.to_builtins(value)
     if not raw and value.data is not None:
-        shown["data"] = _decoded(value.data)
+        shown["data"] = readable(value.data)
     return shown
-
-
-def _decoded(data: str) -> Any:
-    """Decode base64 of JSON. Return other base64 of text as the text, and anything else unchanged."""
-    try:
-        text = binascii.a2b_base64(data, strict_mode=True).decode()
-    except ValueError:
-        return data
-    try:
-        return json.loads(text, parse_constant=_refuse) if text else None
-    except (ValueError, RecursionError):
-        return text
-
-
-def _refuse(name: str) -> None:
-    raise ValueError(name)
 
 
 def promise_json(promise: PromiseView, raw: bool) -> dict[str, Any]:
@@ -106,12 +89,7 @@ def shown_version(task: Task) -> str:
 
 def compact(value: Any) -> str:
     """Return a value as JSON on one line. An empty string stays empty."""
-    return plain(value if isinstance(value, str) and not value else json.dumps(value, ensure_ascii=False))
-
-
-def shortened(text: str) -> str:
-    """Return a text, cut to 80 characters so that it fits into a table or a tree."""
-    return text if len(text) <= _MAX_CHARS else f"{text[: _MAX_CHARS - 3]}..."
+    return plain(one_line(value))
 
 
 def outcome(promise: PromiseView) -> str:
@@ -125,21 +103,12 @@ def outcome(promise: PromiseView) -> str:
 
 def error_text(value: Value) -> str:
     """Return the error in a payload on one line."""
-    data = payload(value, False).get("data")
-    if is_object(data) and data.get("__type") == "error":
-        return plain(f"{data.get('name') or 'error'}: {data.get('message', '')}".removesuffix(": "))
-    return compact(data)
+    return plain(readable_error(value))
 
 
 def function_of(promise: PromiseView) -> str:
     """Return the name of the function that a promise calls. Return an empty text if it is not a call."""
-
-    if name := promise.tags.get(FUNC):
-        return name
-    if TARGET not in promise.tags and promise.tags.get(SCOPE) != "local":
-        return ""
-    call = payload(promise.param, False).get("data")  # The official SDKs name the function in the param.
-    return str(call["func"]) if is_object(call) and "func" in call else ""
+    return call_in(promise)[0] or ""
 
 
 def instant(at: int | None) -> str:

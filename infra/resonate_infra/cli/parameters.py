@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -33,6 +33,39 @@ Timeout = Annotated[
 Tags = Annotated[
     list[str] | None,
     typer.Option("--tag", metavar="NAME=TEXT", help="A tag. Repeat it for more.", show_default=False),
+]
+State = Literal[
+    "pending",
+    "running",
+    "waiting",
+    "retrying",
+    "halted",
+    "resolved",
+    "failed",
+    "rejected",
+    "rejected_canceled",
+    "rejected_timedout",
+]
+States = Annotated[State | None, typer.Option("--state", help="Only executions in this state.")]
+OfFunction = Annotated[
+    str | None,
+    typer.Option("--func", "-f", metavar="NAME", help="Only executions of this function.", show_default=False),
+]
+Prefix = Annotated[
+    str | None, typer.Option("--id", metavar="PREFIX", help="Only ids with this prefix.", show_default=False)
+]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        "--since",
+        metavar="TIME",
+        help="Only executions created from this time on: 24h, 7d, or 2026-12-01T09:00Z.",
+        show_default=False,
+    ),
+]
+Until = Annotated[
+    str | None,
+    typer.Option("--until", metavar="TIME", help="Only executions created before this time.", show_default=False),
 ]
 Limit = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="Show at most this many.")]
 All = Annotated[bool, typer.Option("--all", help="Show all, without a limit.")]

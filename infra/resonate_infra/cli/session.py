@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,6 +93,9 @@ class Session:
         self.table = table if table is not None or url is not None else os.environ.get("RESONATE_TABLE") or None
         self.as_json = as_json
         self.raw = raw
+        options = {"--url": url, "--table": table}
+        self.connection = " ".join(f"{option} {shlex.quote(text)}" for option, text in options.items() if text)
+        """The options that name the server or the table, for a command that is shown to people. It has no token."""
         self._url = url
         self._token = token
         self._store: DynamoStore | HttpStore | None = None
@@ -113,6 +117,14 @@ class Session:
         if self._store is None:
             self._store = self._remote() if self.table is None else self._table()
         return self._store
+
+    @property
+    def where(self) -> str:
+        """The server or the table, as text for people."""
+        if self.table is not None:
+            return f"the table {self.table}"
+        distant = self.store.distant
+        return "a server" if distant is None else f"the server {distant.server.url}"
 
     def persist(self) -> None:
         """Repeat HTTP requests that fail in transit, from now on."""
@@ -155,7 +167,7 @@ class Session:
             response = self.ask(replace(request, limit=min(left or MAX_PAGE, MAX_PAGE)))
             yield response
             if left is not None:
-                left -= len(response.promises or response.tasks or response.schedules or ())
+                left -= len(response.promises or response.tasks or response.schedules or response.executions or ())
             if response.cursor is None or left == 0:
                 return
             request = replace(request, cursor=response.cursor)

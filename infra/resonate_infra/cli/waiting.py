@@ -7,13 +7,10 @@ Only the development server counts the workers that poll. A table and other serv
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
-from resonate_infra.cli.display import error_text, shortened
+from resonate.payloads.waits import of_attempt, of_cancellation, of_task, timed_function
 from resonate_infra.cli.session import Session
-from resonate_store.model.addresses import wait_for
-from resonate_store.model.clock import instant
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import PromiseGet, TaskGet
 from resonate_store.model.tags import FUNC, ORIGIN, TARGET, TIMER
@@ -48,43 +45,6 @@ def read(session: Session, id: str) -> tuple[PromiseView, Task | None]:
     return promise, task
 
 
-def of_task(promise: PromiseView, task: Task | None, *, short: bool = False) -> str:
-    """Return what a pending task waits for, or which messages a suspended task waits for, or an empty text.
-
-    With `short`, a long error is cut. The next functions have the same argument.
-    """
-
-    if task is not None and task.receives:
-        return f"waiting for a message: {', '.join(task.receives)}"
-    if task is None or task.state != "pending":
-        return ""
-    error = shortened(task.error or "") if short else task.error
-    failed = f"attempt {task.attempts} failed: {error}" if task.attempts and error else ""
-    if task.retry_at is not None:
-        return _next(failed, task.retry_at)
-    waits = wait_for(task.pinned or promise.tags.get(TARGET, ""), task.workers)
-    return f"{failed}; {waits}" if failed else waits
-
-
-def timed_function(step: str) -> str:
-    """Return the promise whose function is retried after the timer `{step}~{attempt}`.
-
-    A retry timer of the function of a task has the number 0 (docs/rules.md G2).
-    """
-    return re.sub(r"\.([0-9]+\+)?0$", "", step)
-
-
-def of_attempt(timer: PromiseView, *, short: bool = False) -> str:
-    """Return why and when a step is retried. Its pending retry timer contains both."""
-
-    attempt, error = timer.id.rpartition("~")[2], error_text(timer.param)
-    return _next(f"attempt {attempt} failed: {shortened(error) if short else error}", timer.timeout_at)
-
-
-def _next(failed: str, at: int) -> str:
-    return f"{failed}; next at {instant(at)}" if failed else f"waiting until {instant(at)}"
-
-
 def of_execution(session: Session, promise: PromiseView, task: Task | None, *, short: bool = False) -> str:
     """Return what a pending execution waits for. If it waits for its calls, return what one of these waits for.
 
@@ -94,14 +54,6 @@ def of_execution(session: Session, promise: PromiseView, task: Task | None, *, s
         return ""
     waits = of_task(promise, task, short=short) or next(_below(session, promise, short), "")
     return "; ".join(text for text in (of_cancellation(task, short=short), waits) if text)
-
-
-def of_cancellation(task: Task | None, *, short: bool = False) -> str:
-    """Return that an execution is cancelled and has not ended, or an empty text."""
-    if task is None or task.cancel is None:
-        return ""
-    reason = shortened(task.cancel) if short else task.cancel
-    return f"cancelled: {reason}" if reason else "cancelled"
 
 
 def _below(session: Session, promise: PromiseView, short: bool) -> Iterator[str]:

@@ -20,6 +20,7 @@ from resonate_store.dynamo.large_values import S3_REQUESTS, Payloads
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreError
 from resonate_store.model.clock import ambient
+from resonate_store.model.execution_requests import ExecutionDelete
 from resonate_store.model.requests import PromiseGet
 from resonate_store.protocol.debug import RequestClock
 from resonate_store.protocol.service import Service
@@ -32,6 +33,8 @@ logger = logging.getLogger("resonate.api")
 
 _PROBE = PromiseGet("resonate:ready")
 """Request for a promise that does not exist. Any response below 500 means that the table answers."""
+_REFUSED = (ExecutionDelete.kind,)
+"""A token gives no right to delete what has happened: that needs the right to delete items of the table."""
 
 
 class ApiSettings(Struct, frozen=True, kw_only=True):
@@ -146,11 +149,11 @@ class Api:
         store = self.store.open()
         try:
             if not self.settings.debug_requests:
-                return Service(store, guard=self.guard, clock=self.clock).answer(body)
+                return Service(store, guard=self.guard, clock=self.clock, refused=_REFUSED).answer(body)
             from resonate_infra.deployed.debugging import TableDebug  # Imported only if it is used.
 
             debug = TableDebug(store, self.clock, self.settings.retention_s)
-            return Service(debug, guard=self.guard, debug=debug, clock=self.clock).answer(body)
+            return Service(debug, guard=self.guard, debug=debug, clock=self.clock, refused=_REFUSED).answer(body)
         finally:
             store.close()
 

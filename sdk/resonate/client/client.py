@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
 
     from resonate.encryption import Encryptor
+    from resonate.executions import Executions
     from resonate.message_sources import LocalMessageSource, MessageSource
     from resonate.schedules import DurableSchedule, Schedules
 
@@ -286,6 +287,13 @@ class Resonate(Caller):
         from resonate.schedules import Schedules  # here, because every cold start would pay for it
 
         return Schedules(self._store, time_of(self._store, self._clock))
+
+    @property
+    def executions(self) -> Executions:
+        """Executions of the store: list, get, count, retry, delete. See `resonate.executions.Executions`."""
+        from resonate.executions import Executions  # here, because every cold start would pay for it
+
+        return Executions(self._store, time_of(self._store, self._clock))
 
     def start(self) -> None:
         """Start the threads, and receive tasks. Running a function or waiting for a result also starts them.

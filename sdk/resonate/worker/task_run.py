@@ -45,7 +45,7 @@ from resonate_store.interface import StoreError
 from resonate_store.model import addresses, ids
 from resonate_store.model.execution_requests import TaskContinueAs
 from resonate_store.model.limits import excess
-from resonate_store.model.records import PromiseView, Task, Value
+from resonate_store.model.records import PromiseView, Task, Value, shown_wait
 from resonate_store.model.requests import (
     AwaitedCreate,
     FulfillAndTakeOver,
@@ -384,7 +384,8 @@ class TaskRun:
         nodes = self._execution.nodes
         pending = (each for each in self._registered.keys() - set(awaited) if each in nodes and not nodes[each].settled)
         unawaited = tuple(sorted(pending)[:MOST_UNAWAITED])
-        return TaskSuspendRegistered(id, version, until, sleeps, unawaited, cancel_seen, receives, seen)
+        more = (cancel_seen, receives, seen, shown_wait(promises))
+        return TaskSuspendRegistered(id, version, until, sleeps, unawaited, *more)
 
     def _end(self, finished: Finished | Continued) -> Report:
         if not isinstance(finished, Continued):

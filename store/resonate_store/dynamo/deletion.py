@@ -37,6 +37,7 @@ from resonate_store.dynamo.items import (
 )
 from resonate_store.dynamo.large_values import Payloads
 from resonate_store.machine.effects import Prune
+from resonate_store.machine.executions import problem_with_deletion
 from resonate_store.machine.generations import is_over
 from resonate_store.model.ids import SEPARATORS, generation_of, parent
 from resonate_store.model.records import Record, begins_tree
@@ -76,14 +77,9 @@ def deletable(id: str, record: Record | None) -> Record:
         NotDeletable: the promise does not exist, is not a root or is pending, or its settlement is not delivered to all
             awaiters and listeners.
     """
-    if record is None:
-        raise NotDeletable(f"there is no promise {id!r}")
-    if not record.root:
-        raise NotDeletable(f"{id!r} is part of the execution {record.tags[ORIGIN]!r} and goes with it: delete that")
-    if record.pending:
-        raise NotDeletable(f"the execution {id!r} is pending: cancel it first, or wait for its end")
-    if record.owes and (record.callbacks or record.listeners):
-        raise NotDeletable(f"the end of {id!r} is still being told to those who wait for it: try again soon")
+    problem = problem_with_deletion(id, record)
+    if record is None or problem is not None:
+        raise NotDeletable(problem)
     return record
 
 

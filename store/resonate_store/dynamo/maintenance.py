@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from resonate_store.dynamo.client import ConditionFailed, pages
-from resonate_store.dynamo.deletion import Deletion, Pruning, deletable
+from resonate_store.dynamo.client import ConditionFailed, Unavailable, pages
+from resonate_store.dynamo.deletion import Deletion, NotDeletable, Pruning, deletable
 from resonate_store.dynamo.items import Expiry, Item, expiry_item, halted_shard, key_in, typed
 from resonate_store.dynamo.large_values import Payloads
 from resonate_store.dynamo.table import RetryingTable
 from resonate_store.dynamo.writes import announcement_of
 from resonate_store.machine.effects import Prune
+from resonate_store.machine.validation import problem_with
 from resonate_store.model.clock import Clock
+from resonate_store.model.execution_requests import ExecutionDelete
 from resonate_store.model.records import END_OF_TIME, Entry, Key, Record
 from resonate_store.model.requests import PromiseWake, Request, Response
 
@@ -142,6 +144,17 @@ class Maintenance(ABC):
         marker = expiry_item(id, record.created_at, 0)
         self._table.call("delete_item", {"TableName": self.table, "Key": {name: marker[name] for name in ("pk", "sk")}})
         return deletion.deleted
+
+    def _deleted(self, request: ExecutionDelete) -> Response:
+        """Delete a settled execution and return the answer to the request."""
+        if problem := problem_with(request):
+            return Response(status=400, error=problem)
+        try:
+            return Response(count=self.delete_execution(request.id))
+        except NotDeletable as error:
+            return Response(status=404 if self.record(request.id) is None else 409, error=str(error))
+        except Unavailable as error:
+            return Response(status=503, error=str(error))
 
     def _deletion(self, expiry: Expiry) -> Deletion:
         objects, now = lambda: self._objects, self.clock.now

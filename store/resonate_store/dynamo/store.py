@@ -44,15 +44,25 @@ from resonate_store.dynamo.large_values import (
     with_values,
 )
 from resonate_store.dynamo.maintenance import Maintenance
-from resonate_store.dynamo.search import DynamoSearch
+from resonate_store.dynamo.search import DynamoSearch, counted
 from resonate_store.dynamo.table import RetryingTable
 from resonate_store.dynamo.writes import Announce, TooLarge, failure_of, write_of, written
 from resonate_store.interface import Store, StoreError
-from resonate_store.machine import NeedChildren, NeedPage, NeedSchedule, Outcome, already_delivered, decide, perform
+from resonate_store.machine import (
+    NeedChildren,
+    NeedCounts,
+    NeedPage,
+    NeedSchedule,
+    Outcome,
+    already_delivered,
+    decide,
+    perform,
+)
 from resonate_store.machine.draft import Need
 from resonate_store.machine.effects import Change, effects
 from resonate_store.model import addresses
 from resonate_store.model.clock import Clock, ambient
+from resonate_store.model.execution_requests import ExecutionDelete
 from resonate_store.model.ids import SEPARATORS, Identify, below, family, random_id
 from resonate_store.model.message_requests import StatePut
 from resonate_store.model.records import Claim, Entry, Key, PromiseView, Record, Value, key_of
@@ -170,6 +180,8 @@ class DynamoStore(Maintenance, Store):
             The response, and the changes whose effects the caller has to carry out.
         """
         self._table.require_open()
+        if isinstance(request, ExecutionDelete):
+            return self._deleted(request), []
         problem = self._unreachable(request)
         if problem is not None:
             return Response(status=400, error=problem), []
@@ -300,6 +312,8 @@ class DynamoStore(Maintenance, Store):
             return DynamoSearch(
                 need, table=self.table, shards=self.shards, call=self._table.call, read=self._read
             ).page()
+        if isinstance(need, NeedCounts):
+            return counted(need, table=self.table, shards=self.shards, call=self._table.call, read=self._read)
         one = isinstance(need, NeedSchedule)
         keys: list[Key] = [("schedule", need.id)] if one else [("promise", id) for id in need.ids]
         known.learn(self._read(known.missing(keys)))

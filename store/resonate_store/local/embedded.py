@@ -20,9 +20,11 @@ from resonate_store.interface import DamagedRecord, Send, Store, whole
 from resonate_store.machine import Outcome, decide, perform, with_all_told
 from resonate_store.machine.draft import Need
 from resonate_store.machine.effects import Change, Prune, Unblock, message_of, repeated
+from resonate_store.machine.executions import problem_with_deletion, tree_of
 from resonate_store.machine.generations import outdated
 from resonate_store.machine.validation import problem_with
 from resonate_store.model.clock import Clock, ambient
+from resonate_store.model.execution_requests import ExecutionDelete
 from resonate_store.model.records import Key, PromiseView, Record, key_of
 from resonate_store.model.requests import PromiseWake, Request, Response, TaskHeartbeat
 from resonate_store.model.schedule_requests import ScheduleFire
@@ -170,7 +172,7 @@ class EmbeddedStore(Subscribable, Store, ABC):
 
     @abstractmethod
     def _drop(self, record: Record) -> None:
-        """Delete a record of an earlier generation."""
+        """Delete a record of an earlier generation, or of a deleted execution."""
 
     @abstractmethod
     def _arm(self, key: Key, at: int, /) -> bool:
@@ -195,6 +197,8 @@ class EmbeddedStore(Subscribable, Store, ABC):
             for start in range(0, len(request.tasks), MAX_EXTENDED):
                 self.apply(TaskHeartbeat(request.pid, request.tasks[start : start + MAX_EXTENDED]))
             return Response()
+        if isinstance(request, ExecutionDelete):
+            return self._delete(request)
         with self._turns, self._exclusive:
             response = perform(request, self._run)
             self._deliver()
@@ -225,6 +229,25 @@ class EmbeddedStore(Subscribable, Store, ABC):
         with self._exclusive:
             for record in outdated(prune.id, prune.generation, self.clock.now(), self._children_of):
                 self._drop(record)
+
+    def _delete(self, request: ExecutionDelete) -> Response:
+        """Delete an execution that has ended, and everything below it (docs/rules.md E9)."""
+        if problem := problem_with(request):
+            return Response(status=400, error=problem)
+        with self._turns, self._exclusive:
+            perform(PromiseWake(request.id), self._run)  # its deadline may have passed
+            self._deliver()
+            root = self.record(request.id)
+            problem = problem_with_deletion(request.id, root)
+            if root is None or problem is not None:
+                return Response(status=404 if root is None else 409, error=problem)
+            tree = tree_of(root, self._children_of, self.clock.now())
+            if isinstance(tree, str):
+                return Response(status=409, error=f"the task {tree!r} in the execution {request.id!r} is running")
+            for record in tree:
+                self._drop(record)
+        self._flush()
+        return Response(count=len(tree))
 
     def tick(self) -> int:
         """Do everything that is due now, the earliest first. Return on how many promises and schedules it did so."""

@@ -8,19 +8,34 @@ from __future__ import annotations
 
 import heapq
 import threading
+from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from resonate_store.interface import Send
 from resonate_store.local.embedded import EmbeddedStore, unheard
 from resonate_store.local.turns import Turns
-from resonate_store.machine import NeedChildren, NeedRecords, NeedSchedule, Outcome, first_record, first_task
-from resonate_store.machine.draft import Need, NeedPage, Page
+from resonate_store.machine import (
+    NeedChildren,
+    NeedCounts,
+    NeedRecords,
+    NeedSchedule,
+    Outcome,
+    first_record,
+    first_task,
+)
+from resonate_store.machine.draft import Need, NeedPage, Page, Place
 from resonate_store.machine.effects import Change
+from resonate_store.machine.executions import indexed_status
 from resonate_store.machine.generations import continued
 from resonate_store.machine.search import page_of, place_of
 from resonate_store.model.clock import Clock
-from resonate_store.model.execution_requests import TaskContinueAs
+from resonate_store.model.execution_requests import (
+    STATUSES_OF,
+    ExecutionSearch,
+    ExecutionStatus,
+    TaskContinueAs,
+)
 from resonate_store.model.ids import family, family_of
 from resonate_store.model.records import Entry, Key, Record, ScheduleRecord
 from resonate_store.model.requests import PromiseRecord, Request, TaskCreate
@@ -41,6 +56,8 @@ class MemoryStore(EmbeddedStore):
         self._schedules: dict[str, ScheduleRecord] = {}
         self._children: dict[str, dict[str, None]] = {}
         self._wakes: list[tuple[int, Key]] = []
+        self._executions: dict[ExecutionStatus, list[tuple[int, str]]] = {}
+        """When each execution was created, and its id, by status and in this order."""
 
     def open(self) -> MemoryStore:
         return self
@@ -50,7 +67,14 @@ class MemoryStore(EmbeddedStore):
 
     def clear(self) -> None:
         with self._exclusive:
-            for entries in (self._records, self._schedules, self._children, self._wakes, self._outbox):
+            for entries in (
+                self._records,
+                self._schedules,
+                self._children,
+                self._wakes,
+                self._outbox,
+                self._executions,
+            ):
                 entries.clear()
 
     def record(self, id: str) -> Record | None:
@@ -91,6 +115,8 @@ class MemoryStore(EmbeddedStore):
             return tuple(map(self._records.get, need.ids))
         if isinstance(need, NeedSchedule):
             return self._schedules.get(need.id)
+        if isinstance(need, NeedCounts):
+            return {status: self._count(places, need) for status, places in self._executions.items()}
         if isinstance(need, NeedChildren):
             return tuple(self._children_of(family_of(need.id, need.generation)))
         return self._page(need)
@@ -102,6 +128,8 @@ class MemoryStore(EmbeddedStore):
     def _page(self, need: NeedPage) -> Page | None:
         if need.after is not None and isinstance(need.after[0], str):
             return None
+        if isinstance(need.search, ExecutionSearch):
+            return page_of(need, self._found(need.search, need.after))
         entries = self._schedules if isinstance(need.search, ScheduleSearch) else self._records
         return page_of(need, self._ordered(need, list(entries.values())))
 
@@ -112,8 +140,33 @@ class MemoryStore(EmbeddedStore):
         while left:
             yield heapq.heappop(left)[1]
 
+    def _found(self, search: ExecutionSearch, after: Place | None) -> Iterator[Entry]:
+        """Yield the executions in the statuses and the time of a search, the newest first."""
+        parts = [_newest_first(self._executions.get(status, []), search, after) for status in STATUSES_OF[search.state]]
+        for _, id in heapq.merge(*parts):
+            yield self._records[id]
+
+    def _count(self, places: list[tuple[int, str]], need: NeedCounts) -> tuple[int, bool]:
+        begin = 0 if need.since is None else bisect_left(places, (need.since,))
+        end = len(places) if need.until is None else bisect_left(places, (need.until,))
+        return max(0, end - begin), False
+
+    def _place(self, record: Record, before: ExecutionStatus | None, after: ExecutionStatus | None) -> None:
+        """Move an execution to the list of its new status."""
+        if before == after:
+            return
+        place = (record.created_at, record.id)
+        if before is not None:
+            places = self._executions[before]
+            del places[bisect_left(places, place)]
+        if after is not None:
+            insort(self._executions.setdefault(after, []), place)
+
     def _keep(self, change: Change) -> None:
         before, after = change
+        if isinstance(after, Record):
+            known = indexed_status(before) if isinstance(before, Record) else None
+            self._place(after, known, indexed_status(after))
         if isinstance(after, Record):
             self._records[after.id] = after
             if before is None:
@@ -129,11 +182,12 @@ class MemoryStore(EmbeddedStore):
 
     def _drop(self, record: Record) -> None:
         del self._records[record.id]
+        self._place(record, indexed_status(record), None)
         above = family(record.id)
-        siblings = self._children[above]
-        del siblings[record.id]
+        siblings = self._children.get(above, {})
+        siblings.pop(record.id, None)
         if not siblings:
-            del self._children[above]
+            self._children.pop(above, None)
 
     def _arm(self, key: Key, at: int, /) -> bool:
         heapq.heappush(self._wakes, (at, key))
@@ -142,3 +196,26 @@ class MemoryStore(EmbeddedStore):
     def _wake_of(self, key: Key) -> int | None:
         entry = self._records.get(key[1]) if key[0] == "promise" else self._schedules.get(key[1])
         return None if entry is None else entry.wake_at
+
+
+def _newest_first(
+    places: Sequence[tuple[int, str]], search: ExecutionSearch, after: Place | None
+) -> Iterator[tuple[int, str]]:
+    """Yield the places of executions in the order of a search: the negative instant, and the id.
+
+    `places` are in the order of time. Executions of one instant are in the order of their ids, also in a search.
+    """
+    least = 0 if search.since is None else search.since
+    end = len(places) if search.until is None else bisect_left(places, (search.until,))
+    if after is not None:
+        end = min(end, bisect_left(places, (1 - int(after[0]),)))
+    while end:
+        at = places[end - 1][0]
+        if at < least:
+            return
+        begin = bisect_left(places, (at,), 0, end)
+        for position in range(begin, end):
+            place = (-at, places[position][1])
+            if (after is None or place > after) and place[1].startswith(search.id or ""):
+                yield place
+        end = begin

@@ -11,6 +11,7 @@ each is sent at least once (docs/decisions/0015).
 
 from __future__ import annotations
 
+import heapq
 import logging
 import sqlite3
 from collections.abc import Callable, Generator, Sequence
@@ -32,13 +33,15 @@ from resonate_store.local.sqlite_file import (
     Transaction,
     connect,
 )
-from resonate_store.machine import NeedChildren, NeedRecords, NeedSchedule
-from resonate_store.machine.draft import Need, NeedPage, Page
+from resonate_store.machine import NeedChildren, NeedCounts, NeedRecords, NeedSchedule
+from resonate_store.machine.draft import Need, NeedPage, Page, Place
 from resonate_store.machine.effects import Change
+from resonate_store.machine.executions import MOST_COUNTED, Counted, indexed_status
 from resonate_store.machine.search import page_of
 from resonate_store.model.clock import Clock
+from resonate_store.model.execution_requests import STATUSES_OF, ExecutionSearch
 from resonate_store.model.ids import family, family_of
-from resonate_store.model.records import Entry, Key, PromiseView, Record, ScheduleRecord
+from resonate_store.model.records import END_OF_TIME, Entry, Key, PromiseView, Record, ScheduleRecord
 from resonate_store.model.requests import PromiseSearch, Request, Response
 from resonate_store.model.schedule_requests import ScheduleSearch
 
@@ -204,6 +207,8 @@ class SqliteStore(EmbeddedStore):
             for row in self._rows("SELECT id, record FROM schedule WHERE id = ?", (need.id,)):
                 return _schedule_of(*row)
             return None
+        if isinstance(need, NeedCounts):
+            return self._counts(need)
         if isinstance(need, NeedChildren):
             return tuple(self._children_of(family_of(need.id, need.generation)))
         return self._page(need)
@@ -218,8 +223,59 @@ class SqliteStore(EmbeddedStore):
     def _page(self, need: NeedPage) -> Page | None:
         if need.after is not None and isinstance(need.after[0], str):
             return None
-        with closing(self._ordered(need)) as entries:
+        entries = self._found(need.search, need.after) if isinstance(need.search, ExecutionSearch) else None
+        with closing(entries or self._ordered(need)) as entries:
             return page_of(need, entries)
+
+    def _found(self, search: ExecutionSearch, after: Place | None) -> Generator[Entry]:
+        """Yield the executions in the statuses and the time of a search, the newest first.
+
+        Each status is one range of the index `executions`. Without a status, the index `roots` has them in order.
+        """
+        at, id = (END_OF_TIME, "") if after is None else (-int(after[0]), after[1])
+        condition = (
+            "root_at <= :at AND root_at >= :since AND root_at < :until AND NOT (root_at = :at AND id <= :id)"
+            " AND substr(id, 1, :length) = :prefix ORDER BY root_at DESC, id"
+        )
+        prefix = search.id or ""
+        given = {
+            "at": at,
+            "id": id,
+            "since": search.since or 0,
+            "until": END_OF_TIME + 1 if search.until is None else search.until,
+            "prefix": prefix,
+            "length": len(prefix),
+        }
+        wanted = "SELECT -root_at, id, record FROM promise"
+        if search.state is None:
+            parts = [self._rows(f"{wanted} WHERE {condition}", given)]
+        else:
+            statuses = STATUSES_OF[search.state]
+            each = f"{wanted} WHERE status = :status AND {condition}"
+            parts = [self._rows(each, {**given, "status": status}) for status in statuses]
+        try:
+            for _, id, record in heapq.merge(*parts):
+                yield _record_of(id, record)
+        finally:
+            for part in parts:
+                part.close()
+
+    def _counts(self, need: NeedCounts) -> Counted:
+        """Count the executions in each status in the index `executions`, up to a limit."""
+        counted: dict[str, tuple[int, bool]] = {}
+        for status in STATUSES_OF[None]:
+            ((number,),) = self._rows(
+                "SELECT count(*) FROM ("
+                "SELECT 1 FROM promise WHERE status = ? AND root_at >= ? AND root_at < ? LIMIT ?)",
+                (
+                    status,
+                    need.since or 0,
+                    END_OF_TIME + 1 if need.until is None else need.until,
+                    MOST_COUNTED + 1,
+                ),
+            )
+            counted[status] = min(number, MOST_COUNTED), number > MOST_COUNTED
+        return counted
 
     def _ordered(self, need: NeedPage) -> Generator[Entry]:
         search, after, prefix = need.search, need.after or (0, ""), ""
@@ -252,20 +308,22 @@ class SqliteStore(EmbeddedStore):
         self._write_begins()
         if isinstance(after, Record):
             if before is None:
+                status = indexed_status(after)
                 self._rows(
-                    "INSERT INTO promise (id, parent, root_at, wake_at, record) VALUES (?, ?, ?, ?, ?)",
+                    "INSERT INTO promise (id, parent, root_at, wake_at, record, status) VALUES (?, ?, ?, ?, ?, ?)",
                     (
                         after.id,
                         family(after.id) or None,
-                        after.created_at if after.root else None,
+                        None if status is None else after.created_at,
                         after.wake_at,
                         _encoder.encode(after),
+                        status,
                     ),
                 )
             else:
                 self._rows(
-                    "UPDATE promise SET wake_at = ?, record = ? WHERE id = ?",
-                    (after.wake_at, _encoder.encode(after), after.id),
+                    "UPDATE promise SET wake_at = ?, record = ?, status = ? WHERE id = ?",
+                    (after.wake_at, _encoder.encode(after), indexed_status(after), after.id),
                 )
         elif isinstance(after, ScheduleRecord):
             self._rows(

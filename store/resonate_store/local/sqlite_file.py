@@ -11,12 +11,16 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, Literal
 
+import msgspec
+
 try:
     import fcntl
 except ModuleNotFoundError:  # Windows
     fcntl = None
 
 from resonate_store.interface import StoreClosed, StoreError
+from resonate_store.machine.executions import indexed_status
+from resonate_store.model.records import Record
 
 Synchronous = Literal["full", "normal", "off"]
 
@@ -24,7 +28,7 @@ MEMORY: Final = ":memory:"
 """The path of a store without a file."""
 APPLICATION_ID: Final = 0x52736E74
 """The application id in the file's header: "Rsnt"."""
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 _SCHEMA: Final = f"""
 BEGIN IMMEDIATE;
@@ -33,10 +37,12 @@ CREATE TABLE promise (
     parent TEXT,      -- the id without its last segment, if there is one above it
     root_at INTEGER,  -- when it was created, if it is a root
     wake_at INTEGER,
-    record BLOB NOT NULL
+    record BLOB NOT NULL,
+    status TEXT       -- what an execution does, if it is a root
 );
 CREATE INDEX children ON promise (parent) WHERE parent IS NOT NULL;
 CREATE INDEX roots ON promise (root_at DESC, id) WHERE root_at IS NOT NULL;
+CREATE INDEX executions ON promise (status, root_at DESC, id) WHERE status IS NOT NULL;
 CREATE INDEX wakes ON promise (wake_at, id) WHERE wake_at IS NOT NULL;
 CREATE TABLE schedule (id TEXT PRIMARY KEY, wake_at INTEGER, record BLOB NOT NULL);
 CREATE INDEX firings ON schedule (wake_at, id) WHERE wake_at IS NOT NULL;
@@ -45,7 +51,16 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
+_WITHOUT_STATUS: Final = 1
+"""The schema of release 0.1, whose promises have no status."""
+_ADD_STATUS: Final = (
+    "ALTER TABLE promise ADD COLUMN status TEXT",
+    "CREATE INDEX executions ON promise (status, root_at DESC, id) WHERE status IS NOT NULL",
+)
 EMPTY_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
+
+_CONVERTED_AT_ONCE: Final = 1_000
+_records = msgspec.msgpack.Decoder(Record)
 
 logger = logging.getLogger("resonate.store")
 
@@ -81,7 +96,7 @@ def _prepare(db: sqlite3.Connection, path: str, synchronous: Synchronous) -> Non
     new = (owner, version, tables) == (0, 0, 0)
     if not new and owner != APPLICATION_ID:
         raise StoreError(f"{path!r} is a database of something else: name a file of its own for the store")
-    if not new and version != SCHEMA_VERSION:
+    if not new and version not in (SCHEMA_VERSION, _WITHOUT_STATUS):
         raise StoreError(
             f"the store in {path!r} has the schema {version} and this version of Resonate reads {SCHEMA_VERSION}: use"
             " the version that wrote it"
@@ -91,6 +106,35 @@ def _prepare(db: sqlite3.Connection, path: str, synchronous: Synchronous) -> Non
     # On macOS a disk may delay a write unless this is set.
     db.execute(f"PRAGMA fullfsync = {int(synchronous == 'full')}")
     db.executescript(_SCHEMA if new else "BEGIN EXCLUSIVE; COMMIT")
+    if not new and version == _WITHOUT_STATUS:
+        _add_status(db)
+
+
+def _add_status(db: sqlite3.Connection) -> None:
+    """Convert a file of the first schema: note the status of each execution. It is done completely or not at all."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        db.execute(_ADD_STATUS[0])
+        roots = db.execute("SELECT id, record FROM promise WHERE root_at IS NOT NULL")
+        while some := roots.fetchmany(_CONVERTED_AT_ONCE):
+            db.executemany(
+                "UPDATE promise SET status = ? WHERE id = ?", [(_status_in(id, record), id) for id, record in some]
+            )
+        db.execute(_ADD_STATUS[1])
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.execute("COMMIT")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+
+
+def _status_in(id: str, stored: bytes) -> str | None:
+    """Return the status of a stored execution, or None if the record is damaged: no search finds it then."""
+    try:
+        return indexed_status(_records.decode(stored))
+    except (msgspec.MsgspecError, UnicodeError, TypeError) as error:
+        logger.error("the record of the promise %r is damaged and cannot be read: %s", id, error)
+        return None
 
 
 def _refusal(path: str, error: sqlite3.Error) -> str:

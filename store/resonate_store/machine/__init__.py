@@ -9,11 +9,39 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from resonate_store.machine import cancellation, generations, messages, promises, schedules, suspensions, tasks, wake
-from resonate_store.machine.draft import Need, NeedChildren, NeedPage, NeedRecords, NeedSchedule, Outcome, Transition
+from resonate_store.machine import (
+    executions,
+    generations,
+    messages,
+    promises,
+    schedules,
+    suspensions,
+    tasks,
+    wake,
+)
+from resonate_store.machine.draft import (
+    Need,
+    NeedChildren,
+    NeedCounts,
+    NeedPage,
+    NeedRecords,
+    NeedSchedule,
+    Outcome,
+    Transition,
+)
 from resonate_store.machine.search import search
 from resonate_store.machine.validation import problem_with
-from resonate_store.model.execution_requests import PromiseCancel, TaskContinueAs, TaskRepin
+from resonate_store.model.execution_requests import (
+    ExecutionCount,
+    ExecutionGet,
+    ExecutionPauses,
+    ExecutionRetry,
+    ExecutionSearch,
+    PromiseCancel,
+    TaskContinueAs,
+    TaskRepin,
+)
+from resonate_store.model.ids import is_retry_timer
 from resonate_store.model.message_requests import MessageSend, StatePut, TaskPublish, TaskReceive
 from resonate_store.model.records import Record
 from resonate_store.model.requests import (
@@ -70,11 +98,16 @@ TRANSITION_OF: dict[type, Callable[[Any, int], Transition]] = {
     AwaitedCreate: promises.create_awaited,
     PromiseAwait: promises.await_one,
     PromiseSettle: promises.settle,
-    PromiseCancel: cancellation.cancel,
+    PromiseCancel: executions.cancel,
     SettleAndResume: tasks.settle_and_resume,
     PromiseRegisterCallback: promises.register_callback,
     PromiseRegisterListener: promises.register_listener,
     PromiseSearch: search,
+    ExecutionSearch: search,
+    ExecutionGet: executions.get,
+    ExecutionCount: executions.count,
+    ExecutionRetry: executions.retry,
+    ExecutionPauses: executions.pauses,
     PromiseRecord: promises.record_outcome,
     PromiseDelivered: promises.delivered,
     PromiseWake: wake.wake,
@@ -135,6 +168,8 @@ def perform(request: Request, run: Callable[[Request], Response]) -> Response:
     if isinstance(request, TaskRecordStep):
         held = run(TaskVerify(request.id, request.version, consistent=True))
         return run(request.record) if held.ok else held
+    if isinstance(request, ExecutionRetry):
+        return executions.retry_all(request, run)
     if isinstance(request, TaskPublish):
         for part in (TaskVerify(request.id, request.version, consistent=True), StatePut(request)):
             answer = run(part)
@@ -154,6 +189,7 @@ def perform(request: Request, run: Callable[[Request], Response]) -> Response:
             cancel_seen=request.cancel_seen,
             receives=request.receives,
             seen=request.seen,
+            awaits=next(filter(is_retry_timer, awaited), awaited[0]),
         )
         return run(registered)
     return run(request)
@@ -211,6 +247,7 @@ __all__ = [
     "MAX_AWAITED",
     "Fetch",
     "NeedChildren",
+    "NeedCounts",
     "NeedPage",
     "NeedRecords",
     "NeedSchedule",

@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from resonate_store.machine.effects import Change
+from resonate_store.model.execution_requests import ExecutionView
 from resonate_store.model.records import (
     EMPTY,
     Entry,
@@ -62,7 +63,7 @@ Place = tuple[int | str, str]
 A position in the order of the search itself begins with a number, and every store can continue from it. A position that
 begins with a text has a meaning in one store only.
 """
-Shown = PromiseView | Task | Schedule
+Shown = PromiseView | Task | Schedule | ExecutionView
 
 
 class NeedPage(Struct, frozen=True, eq=False):
@@ -84,7 +85,17 @@ class Page(Struct, frozen=True):
     position: Place | None = None
 
 
-Need = NeedRecords | NeedSchedule | NeedChildren | NeedPage
+class NeedCounts(Struct, frozen=True, eq=False):
+    """What a transition yields to count executions that were created from `since` until before `until` (ms).
+
+    The answer is an `executions.Counted`.
+    """
+
+    since: int | None
+    until: int | None
+
+
+Need = NeedRecords | NeedSchedule | NeedChildren | NeedPage | NeedCounts
 
 
 class Outcome(Struct, frozen=True):

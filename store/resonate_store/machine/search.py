@@ -13,16 +13,21 @@ from __future__ import annotations
 import binascii
 import zlib
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from resonate_store.machine.draft import NeedPage, Outcome, Page, Place, Shown, Transition, materialised
+from resonate_store.machine.executions import matches, with_awaited
+from resonate_store.model.execution_requests import ExecutionSearch, ExecutionView
 from resonate_store.model.records import Entry, PromiseView, Record, Schedule, ScheduleRecord, Task
 from resonate_store.model.requests import PromiseSearch, Response, Search, TaskSearch
 from resonate_store.model.schedule_requests import ScheduleSearch
 
+MAX_EXAMINED: Final = 1_000
+"""About how many entries a store examines for one page of a search that no index serves."""
 _FARTHEST = 2**53
 """The largest instant (ms). A position contains an instant, or its negative for the newest first."""
 
@@ -55,7 +60,10 @@ def search(request: Search, now: int) -> Transition:
     page: Page | None = yield NeedPage(request, after, now)
     if page is None:
         return Outcome(Response(status=400, error=_no_cursor(request)))
-    return Outcome(_answer(request, page))
+    response = _answer(request, page)
+    if response.executions:
+        response = replace(response, executions=(yield from with_awaited(response.executions, now)))
+    return Outcome(response)
 
 
 def shown(search: Search, entry: Entry, now: int) -> Shown | None:
@@ -66,6 +74,8 @@ def shown(search: Search, entry: Entry, now: int) -> Shown | None:
         return entry.schedule()
     if not isinstance(entry, Record):
         return None
+    if isinstance(search, ExecutionSearch):
+        return matches(search, entry, now)
     if isinstance(search, PromiseSearch):
         if not (
             _tagged(entry.tags, search.tags)
@@ -81,22 +91,35 @@ def shown(search: Search, entry: Entry, now: int) -> Shown | None:
 
 def place_of(search: Search, entry: Entry) -> tuple[int, str]:
     """Return the position of an entry in the order of a search: by id, or for roots the newest first."""
-    return (-entry.created_at if isinstance(search, PromiseSearch) and search.roots else 0, entry.id)
+    return (-entry.created_at if by_age(search) else 0, entry.id)
+
+
+def by_age(search: Search) -> bool:
+    """Return whether a search finds executions only, and so has the order of their age."""
+    return isinstance(search, ExecutionSearch) or (isinstance(search, PromiseSearch) and search.roots)
 
 
 def page_of(need: NeedPage, entries: Iterable[Entry]) -> Page:
-    """Return the page that begins with the first of `entries`, which are in order. It reads no more than it needs."""
+    """Return the page that begins with the first of `entries`, which are in order. It reads no more than it needs.
+
+    A search for executions reads about `MAX_EXAMINED` of them, so its page may end before it is full.
+    """
     search = need.search
     found: list[Shown] = []
+    reached: Place | None = None
     last: Place | None = None
-    for entry in entries:
+    bounded = isinstance(search, ExecutionSearch)
+    for examined, entry in enumerate(entries):
+        if bounded and examined == MAX_EXAMINED:
+            return Page(tuple(found), reached)
+        reached = place_of(search, entry)
         view = shown(search, entry, need.now)
         if view is None:
             continue
         if len(found) == search.limit:
             return Page(tuple(found), last)
         found.append(view)
-        last = place_of(search, entry)
+        last = reached
     return Page(tuple(found))
 
 
@@ -113,6 +136,9 @@ def _answer(request: Search, page: Page) -> Response:
         return Response(promises=promises, cursor=cursor)
     if isinstance(request, TaskSearch):
         return Response(tasks=tuple([view for view in page.found if isinstance(view, Task)]), cursor=cursor)
+    if isinstance(request, ExecutionSearch):
+        views = tuple([view for view in page.found if isinstance(view, ExecutionView)])
+        return Response(executions=views, cursor=cursor)
     return Response(schedules=tuple([view for view in page.found if isinstance(view, Schedule)]), cursor=cursor)
 
 

@@ -8,7 +8,7 @@ from resonate_store.machine.draft import Draft, Transition
 from resonate_store.machine.promises import with_callback
 from resonate_store.machine.tasks import not_found, not_held
 from resonate_store.model.ids import is_below
-from resonate_store.model.records import Record, TaskRecord
+from resonate_store.model.records import Record, TaskRecord, shown_wait
 from resonate_store.model.requests import Response, TaskRegister, TaskSuspend, TaskSuspendRegistered
 
 
@@ -42,7 +42,8 @@ def _await(request: TaskSuspend | TaskRegister, now: int, suspension: TaskSuspen
         with_callback(draft, promise, id, version)
     if suspension is not None:
         until = min((each.timeout_at for each in promises if is_below(each.id, id)), default=None)
-        task = TaskRecord("suspended", version, receives=suspension.receives)
+        awaits = shown_wait(promises)
+        task = TaskRecord("suspended", version, receives=suspension.receives, awaits=awaits)
         _put_suspended(draft, record, task, until, sleeps=all(each.timer for each in promises))
     else:
         draft.hold(record)
@@ -57,7 +58,9 @@ def suspend_registered(request: TaskSuspendRegistered, now: int) -> Transition:
         return draft.outcome(refusal or not_found())
     if _has_news(record, record.task, request):
         return draft.outcome(_redirect(draft, record, record.task, request, []))
-    task = TaskRecord("suspended", request.version, unawaited=request.unawaited, receives=request.receives)
+    task = TaskRecord(
+        "suspended", request.version, unawaited=request.unawaited, receives=request.receives, awaits=request.awaits
+    )
     _put_suspended(draft, record, task, request.until, sleeps=request.sleeps)
     return draft.outcome(Response())
 

@@ -10,8 +10,15 @@ import re
 from collections.abc import Callable
 from typing import Any, get_args
 
+from resonate_store.machine import executions
 from resonate_store.model import addresses, cron, ids
-from resonate_store.model.execution_requests import PromiseCancel, TaskContinueAs, TaskRepin
+from resonate_store.model.execution_requests import (
+    ExecutionCount,
+    ExecutionSearch,
+    PromiseCancel,
+    TaskContinueAs,
+    TaskRepin,
+)
 from resonate_store.model.ids import encodable, problem_with_name, problem_with_place
 from resonate_store.model.limits import problem_with_size, size_of
 from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
@@ -289,6 +296,10 @@ def _promise_search(request: PromiseSearch) -> str | None:
     return problem
 
 
+def _execution_search(request: ExecutionSearch) -> str | None:
+    return _limit(request.limit) or _names("tag", request.tags) or executions.problem_with_search(request)
+
+
 def _task_search(request: TaskSearch) -> str | None:
     return _limit(request.limit)
 
@@ -364,6 +375,8 @@ _CHECKS: dict[type, Callable[[Any], str | None]] = {
     PromiseRegisterCallback: _callback,
     PromiseRegisterListener: _listener,
     PromiseSearch: _promise_search,
+    ExecutionSearch: _execution_search,
+    ExecutionCount: executions.problem_with_range,
     TaskCreate: _task_creation,
     TaskAcquire: _acquisition,
     TaskFulfill: _fulfillment,

@@ -1,10 +1,65 @@
-"""Requests about an execution as a whole, which are additions to the official protocol, and the holder of its task."""
+"""Requests about executions, what they show of one, and the holder of its task.
+
+An execution is a root promise (docs/rules.md E1). All of these requests are additions to the official protocol.
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final, Literal
 
 from msgspec import Struct
+
+from resonate_store.model.records import PromiseView, Task
+
+ExecutionStatus = Literal[
+    "running",
+    "waiting",
+    "retrying",
+    "halted",
+    "resolved",
+    "rejected",
+    "rejected_canceled",
+    "rejected_timedout",
+]
+"""What an execution does now (docs/rules.md Q5). The first four are parts of the state "pending"."""
+ExecutionFilter = Literal[
+    "pending",
+    "running",
+    "waiting",
+    "retrying",
+    "halted",
+    "resolved",
+    "rejected",
+    "rejected_canceled",
+    "rejected_timedout",
+    "failed",
+]
+"""Which executions a search finds: those in a status, or "pending", or "failed" (rejected or timed out)."""
+STATUSES_OF: Final[dict[ExecutionFilter | None, tuple[ExecutionStatus, ...]]] = {
+    None: (
+        "running",
+        "waiting",
+        "retrying",
+        "halted",
+        "resolved",
+        "rejected",
+        "rejected_canceled",
+        "rejected_timedout",
+    ),
+    "pending": ("running", "waiting", "retrying", "halted"),
+    "running": ("running",),
+    "waiting": ("waiting",),
+    "retrying": ("retrying",),
+    "halted": ("halted",),
+    "resolved": ("resolved",),
+    "rejected": ("rejected",),
+    "rejected_canceled": ("rejected_canceled",),
+    "rejected_timedout": ("rejected_timedout",),
+    "failed": ("rejected", "rejected_timedout"),
+}
+"""The statuses that each filter finds. A cancellation is not a failure. None means all."""
+MAX_SHOWN_CHARS: Final = 4096
+"""The longest payload (characters) that an `ExecutionView` has. Longer ones are left out."""
 
 
 class PromiseCancel(Struct, frozen=True, rename="camel"):
@@ -55,3 +110,97 @@ class Holder(Struct, frozen=True):
     pid: str
     ttl: int
     targets: tuple[str, ...]
+
+
+class ExecutionSearch(Struct, frozen=True, rename="camel"):
+    """Search for executions, the newest first (docs/rules.md Q5 to Q7).
+
+    An execution must be in `state`, call the function `func`, and have all `tags` with these texts. Its id must begin
+    with `id`. It must be created at `since` (ms) or later, and before `until` (ms). A condition that is not set does
+    not count.
+
+    One page has at most `limit` executions, 1 to 1,000. It may have fewer, or none, because the store reads a limited
+    number of records for one page. Only a page without a `cursor` is the last.
+    """
+
+    kind: ClassVar = "execution.search"
+    state: ExecutionFilter | None = None
+    func: str | None = None
+    tags: dict[str, str] = {}
+    id: str | None = None
+    since: int | None = None
+    until: int | None = None
+    limit: int = 100
+    cursor: str | None = None
+
+
+class ExecutionGet(Struct, frozen=True, rename="camel"):
+    """Question for one execution, shown as `ExecutionSearch` shows it. Any promise with this id is shown."""
+
+    kind: ClassVar = "execution.get"
+    id: str
+
+
+class ExecutionCount(Struct, frozen=True, rename="camel"):
+    """Question how many executions are in each status, of those created from `since` until before `until` (ms)."""
+
+    kind: ClassVar = "execution.count"
+    since: int | None = None
+    until: int | None = None
+
+
+class ExecutionRetry(Struct, frozen=True, rename="camel"):
+    """Request to end the pause before the next attempt of the execution's task, or of its steps (docs/rules.md X7)."""
+
+    kind: ClassVar = "execution.retry"
+    id: str
+
+
+class ExecutionPauses(Struct, frozen=True):
+    """Internal question for the pending retry timers of the steps of a suspended execution."""
+
+    kind: ClassVar = "execution.pauses"
+    id: str
+
+
+class ExecutionDelete(Struct, frozen=True, rename="camel"):
+    """Request to delete an execution that has ended, and everything below it (docs/rules.md E9)."""
+
+    kind: ClassVar = "execution.delete"
+    id: str
+
+
+class ExecutionView(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """An execution as a search shows it.
+
+    `promise` is its root promise, without payloads of more than `MAX_SHOWN_CHARS` characters; `shortened` is whether
+    one is left out. `task` is its task, if it has one. `awaited` is one of the promises that the suspended task waits
+    for, and `awaited_task` is its task. If it is the retry timer of a step, its param is the error of the last
+    attempt, and its deadline is the instant of the next one.
+    """
+
+    promise: PromiseView
+    status: ExecutionStatus
+    task: Task | None = None
+    awaited: PromiseView | None = None
+    awaited_task: Task | None = None
+    shortened: bool = False
+
+
+class ExecutionCounts(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """How many executions are in each status. A number that is too expensive to count is None.
+
+    `pending` is the sum of the first four, and known even if they are not. `at_least` names the fields that are lower
+    bounds, because the store counts up to a limit.
+    """
+
+    pending: int
+    running: int | None = None
+    waiting: int | None = None
+    retrying: int | None = None
+    halted: int | None = None
+    resolved: int
+    rejected: int
+    rejected_canceled: int
+    rejected_timedout: int
+    at_least: tuple[str, ...] = ()

@@ -104,6 +104,12 @@ def is_below(id: str, top: str) -> bool:
     return id[len(top)] == ":" and (colon := re.search(_LINEAGE, id)) is not None and colon.start() == len(top)
 
 
+def is_retry_timer(id: str) -> bool:
+    """Return whether the id is that of a retry timer, `{step}~{attempt}`."""
+    step, _, attempt = id.rpartition("~")
+    return bool(step) and attempt.isdecimal()
+
+
 INBOX = ".message-"
 """The text between the id of an execution and the rest of the ids of its messages."""
 

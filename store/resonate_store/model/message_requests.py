@@ -102,7 +102,7 @@ class TaskSuspendRegistered(Struct, frozen=True):
     It is refused with 300 if a resume is buffered. `until` is the earliest deadline (ms) of the promises below the task
     that it awaits, or None. `sleeps` is whether all promises that it awaits are timers. `unawaited` are promises that
     have a callback of the task and that it does not await. `cancel_seen`, `receives` and
-    `seen` are as in `TaskSuspend`.
+    `seen` are as in `TaskSuspend`. `awaits` is one of the promises that it awaits (Q5).
     """
 
     kind: ClassVar = "task.suspend"
@@ -114,3 +114,4 @@ class TaskSuspendRegistered(Struct, frozen=True):
     cancel_seen: bool | None = None
     receives: tuple[str, ...] = ()
     seen: int = 0
+    awaits: str | None = None

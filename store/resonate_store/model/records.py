@@ -11,12 +11,12 @@ left out of garbage collection. Instants are milliseconds since the epoch, durat
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, cast
 
 from msgspec import Struct
 
-from resonate_store.model.ids import is_below, parent
+from resonate_store.model.ids import is_below, is_retry_timer, parent
 from resonate_store.model.tags import (
     EXTERNAL,
     LINEAGE,
@@ -125,7 +125,8 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw
     worker that acquires the task gets it. `cancel` is the reason of a cancellation of the execution (docs/rules.md X1).
     `generation` is the number of the present history, from 2 on. It is None for the first one (docs/rules.md G1).
     `messages` is how many messages its inbox has accepted. `receives` are the names of the messages that it waits for
-    while it is suspended. `pinned` is the function version that the task is offered to (docs/rules.md N1).
+    while it is suspended. `pinned` is the function version that the task is offered to (docs/rules.md N1). `awaits` is
+    one of the promises that the suspended task awaits. Only an `ExecutionView` has it.
     """
 
     id: str
@@ -144,6 +145,7 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw
     generation: int | None = None
     messages: int = 0
     receives: tuple[str, ...] = ()
+    awaits: str | None = None
     pinned: str | None = None
 
 
@@ -180,7 +182,7 @@ class TaskRecord(Struct, frozen=True, gc=False, omit_defaults=True):
     `attempts` counts acquisitions in a row that ended without progress (docs/rules.md L4). `covered` is whether a
     suspended task awaits a promise that is due no later than its own (docs/rules.md C8). `unawaited` are promises
     whose settlement does not resume the suspended task, although they have its callback (W19). `receives` are the names
-    of messages that resume the suspended task (M3).
+    of messages that resume the suspended task (M3). `awaits` is one of the promises that it awaits (Q5).
     """
 
     state: TaskState
@@ -198,6 +200,7 @@ class TaskRecord(Struct, frozen=True, gc=False, omit_defaults=True):
     covered: bool = False
     unawaited: tuple[str, ...] = ()
     receives: tuple[str, ...] = ()
+    awaits: str | None = None
 
 
 class Inbox(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -395,6 +398,16 @@ class ScheduleRecord(Struct, frozen=True, omit_defaults=True):
             skipped_at=self.skipped_at,
             skip_reason=self.skip_reason,
         )
+
+
+def shown_wait(awaited: Iterable[Record | PromiseView]) -> str | None:
+    """Return which of the promises that a task awaits a list shows: a retry timer, else a call, else the first."""
+
+    def rank(promise: Record | PromiseView) -> int:
+        return 0 if is_retry_timer(promise.id) else 1 if TARGET in promise.tags and not promise.timer else 2
+
+    first = min(awaited, key=rank, default=None)
+    return None if first is None else first.id
 
 
 Entry = Record | ScheduleRecord

@@ -12,7 +12,20 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from resonate_store.model.execution_requests import Holder, PromiseCancel, TaskContinueAs, TaskRepin
+from resonate_store.model.execution_requests import (
+    ExecutionCount,
+    ExecutionCounts,
+    ExecutionDelete,
+    ExecutionGet,
+    ExecutionPauses,
+    ExecutionRetry,
+    ExecutionSearch,
+    ExecutionView,
+    Holder,
+    PromiseCancel,
+    TaskContinueAs,
+    TaskRepin,
+)
 from resonate_store.model.message_requests import MessageSend, StatePut, TaskPublish, TaskReceive
 from resonate_store.model.message_requests import TaskRegister as TaskRegister
 from resonate_store.model.message_requests import TaskSuspend as TaskSuspend
@@ -365,6 +378,11 @@ ProtocolRequest = (
     | MessageSend
     | TaskReceive
     | TaskPublish
+    | ExecutionSearch
+    | ExecutionGet
+    | ExecutionCount
+    | ExecutionRetry
+    | ExecutionDelete
 )
 InternalRequest = (
     PromiseRecord
@@ -381,11 +399,25 @@ InternalRequest = (
     | PromiseWake
     | ScheduleFire
     | StatePut
+    | ExecutionPauses
 )
 Request = ProtocolRequest | InternalRequest
-OWN_REQUESTS = (TaskRecordStep, TaskContinueAs, PromiseCancel, MessageSend, TaskReceive, TaskPublish, TaskRepin)
+OWN_REQUESTS = (
+    TaskRecordStep,
+    TaskContinueAs,
+    PromiseCancel,
+    MessageSend,
+    TaskReceive,
+    TaskPublish,
+    TaskRepin,
+    ExecutionSearch,
+    ExecutionGet,
+    ExecutionCount,
+    ExecutionRetry,
+    ExecutionDelete,
+)
 """Requests that are additions to the official protocol, and that a server names to its clients."""
-Search = PromiseSearch | TaskSearch | ScheduleSearch
+Search = PromiseSearch | TaskSearch | ScheduleSearch | ExecutionSearch
 """Requests that are answered with a page of what they find."""
 
 
@@ -396,12 +428,14 @@ class Response(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
       says what is wrong.
     - `preload` has the settled awaited promises if a suspension was refused with 300.
     - `action_status` is the status of the action of a fence: 200, or 404 if the promise to settle does not exist.
-    - `promises`, `tasks` or `schedules` is the page of a search. All three are None for other requests.
+    - `promises`, `tasks`, `schedules` or `executions` is the page of a search. They are None for other requests.
     - `cursor` names the next page. It is None on the last page.
     - `generation` is the generation of a task whose suspension was refused with 300, if it is not the first.
     - `awaited` is whether the callback of an `AwaitedCreate` or `PromiseAwait` is registered.
     - `cancel` is whether a `PromiseCancel` is "accepted", or the execution is cancelled "already". It is None if the
       promise has settled.
+    - `counts` is the answer to an `ExecutionCount`. `count` is how many pauses an `ExecutionRetry` has ended, or how
+      many promises an `ExecutionDelete` has deleted.
     """
 
     status: int = 200
@@ -414,7 +448,10 @@ class Response(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     promises: tuple[PromiseView, ...] | None = None
     tasks: tuple[Task, ...] | None = None
     schedules: tuple[Schedule, ...] | None = None
+    executions: tuple[ExecutionView, ...] | None = None
     cursor: str | None = None
+    counts: ExecutionCounts | None = None
+    count: int | None = None
     awaited: bool = False
     cancel: str | None = None
     generation: int | None = None

@@ -13,13 +13,15 @@ from typing import Any
 
 import msgspec
 
-from resonate_store.model.execution_requests import PromiseCancel
+from resonate_store.model.execution_requests import ExecutionCounts, ExecutionSearch, ExecutionView, PromiseCancel
 from resonate_store.model.records import PromiseView, Schedule, Task
 from resonate_store.model.requests import PromiseCreate, PromiseSearch, PromiseSettle, TaskFence, TaskSearch
 from resonate_store.model.schedule_requests import ScheduleSearch
-from resonate_store.protocol.wire import DATA, HELD, KINDS, OWN_KINDS, TIME, VERSION
+from resonate_store.protocol.forms import DATA
+from resonate_store.protocol.wire import HELD, KINDS, OWN_KINDS, TIME, VERSION
 
 _REF = "#/components/schemas/{name}"
+_SEARCHES = (PromiseSearch.kind, TaskSearch.kind, ScheduleSearch.kind, ExecutionSearch.kind)
 _PRELOAD = ("task.create", "task.acquire", "task.suspend", "task.fence")
 _STATUSES = {
     "200": "The request was carried out.",
@@ -40,12 +42,13 @@ _STATUSES = {
 
 def document() -> dict[str, Any]:
     """Return the OpenAPI 3.1 document as dictionaries and lists."""
-    types = [*DATA.values(), PromiseView, Task, Schedule]
+    types = [*DATA.values(), PromiseView, Task, Schedule, ExecutionView, ExecutionCounts]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     for component in components.values():
         if "description" in component:  # some versions of Python keep the indentation of docstrings
             component["description"] = inspect.cleandoc(component["description"])
     components["Promise"] = {**components.pop(PromiseView.__name__), "title": "Promise"}
+    components[PromiseView.__name__] = _ref("Promise")
     data = dict(zip(DATA, schemas, strict=False))
     components["FenceAction"] = {
         "oneOf": [_action(kind.kind, data[kind.kind]) for kind in (PromiseCreate, PromiseSettle)]
@@ -132,13 +135,16 @@ def _response_data(kind: str) -> dict[str, Any]:
         "promises": _list("Promise"),
         "tasks": _list("Task"),
         "schedules": _list("Schedule"),
+        "executions": _list("ExecutionView"),
+        "counts": _ref("ExecutionCounts"),
+        "count": {"type": "integer", "description": "How many pauses were ended, or how many promises were deleted."},
         "cursor": {"type": "string", "description": "Cursor of the next page. Absent on the last page."},
         "cancel": {"enum": ["accepted", "already"], "description": "Absent if the promise had settled before."},
         "action": _ref("InnerResponse"),
     }
     held = HELD.get(kind, ())
     optional = ("preload",) if kind in _PRELOAD else ()
-    optional += ("cursor",) if kind in (PromiseSearch.kind, TaskSearch.kind, ScheduleSearch.kind) else ()
+    optional += ("cursor",) if kind in _SEARCHES else ()
     optional += ("task",) if kind in ("promise.get", "task.suspend") else ()
     optional += ("cancel",) if kind == PromiseCancel.kind else ()
     return _object({name: known[name] for name in (*held, *optional)}, optional=optional)

@@ -8,7 +8,7 @@ the response does not show it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Final, Protocol
 
@@ -17,6 +17,7 @@ from msgspec import Raw, Struct
 
 from resonate_store.interface import DamagedRecord, MovedFile, Store, StoreError, whole
 from resonate_store.model.clock import Clock
+from resonate_store.model.execution_requests import ExecutionSearch, ExecutionView
 from resonate_store.model.ids import SEPARATORS, below
 from resonate_store.model.message_requests import TaskPublish
 from resonate_store.model.records import PromiseView
@@ -112,6 +113,7 @@ _ENVELOPE = msgspec.json.Decoder(Envelope)
 BOUNDED: Final = frozenset(
     {
         "promise.get",
+        "execution.get",
         "promise.create",
         "promise.register_callback",
         "promise.register_listener",
@@ -173,6 +175,7 @@ class Service:
         limits: the limits of the size of a request.
         workers: returns how many workers poll for the task of a promise, or None if that is not known.
         clock: the clock of the store. None leaves the server's time out of responses.
+        refused: kinds of `OWN_KINDS` that this server does not answer.
     """
 
     def __init__(
@@ -184,8 +187,11 @@ class Service:
         limits: Limits | None = None,
         workers: Callable[[PromiseView], int | None] = lambda _: None,
         clock: Clock | None = None,
+        refused: Collection[str] = (),
     ) -> None:
         self._store = store
+        self._kinds = tuple(kind for kind in OWN_KINDS if kind not in refused)
+        self._refused = refused
         self._guard = guard
         self._debug = debug
         self._limits = limits or Limits()
@@ -249,7 +255,7 @@ class Service:
                 raise Refused(400, f"resonate:debug_time is not an instant in milliseconds, from 0 to {END_OF_TIME}")
             if debugging:
                 return 200, perform(self._debug, kind, envelope.data, head.debug_time)
-        if request is None:
+        if request is None or kind in self._refused:
             raise Refused(400, f"Unknown operation: {kind}")
         if problem := self._beyond(request):
             raise Refused(400, problem)
@@ -258,6 +264,8 @@ class Service:
             response = self._with_preload(request, self._store.apply(request))
         if isinstance(request, PromiseGet):
             response = self._with_workers(response)
+        elif response.executions:
+            response = msgspec.structs.replace(response, executions=tuple(map(self._served, response.executions)))
         return response.status, encode_response(request, response, head.corr_id)
 
     def _with_preload(self, request: ProtocolRequest, response: Response) -> Response:
@@ -283,6 +291,15 @@ class Service:
             return response
         return msgspec.structs.replace(response, task=msgspec.structs.replace(task, workers=self._workers(promise)))
 
+    def _served(self, view: ExecutionView) -> ExecutionView:
+        """Add the number of workers that poll for the pending task of an execution."""
+        task, awaited = view.task, view.awaited_task
+        if task is not None and task.state == "pending":
+            task = msgspec.structs.replace(task, workers=self._workers(view.promise))
+        if awaited is not None and view.awaited is not None and awaited.state == "pending":
+            awaited = msgspec.structs.replace(awaited, workers=self._workers(view.awaited))
+        return msgspec.structs.replace(view, task=task, awaited_task=awaited)
+
     def _children(self, id: str, generation: int | None) -> Sequence[PromiseView]:
         """Return the children of a task. If the separator of this SDK finds none, use that of the official SDKs."""
         separators = SEPARATORS if generation is None else (below(generation),)
@@ -290,7 +307,7 @@ class Service:
         return [whole(promise, self._store) for promise in found]
 
     def _response(self, kind: str, corr_id: str, status: int, data: Any) -> tuple[int, bytes]:
-        head: dict[str, Any] = {"corrId": corr_id, "status": status, "version": VERSION, KINDS: OWN_KINDS}
+        head: dict[str, Any] = {"corrId": corr_id, "status": status, "version": VERSION, KINDS: self._kinds}
         if self._clock is not None:
             head[TIME] = self._clock.now()
         return status, msgspec.json.encode({"kind": kind, "head": head, "data": data})
@@ -306,6 +323,7 @@ class Service:
                 | ScheduleCreate(promise_tags=tags)
                 | PromiseSearch(tags=tags)
                 | ScheduleSearch(tags=tags)
+                | ExecutionSearch(tags=tags)
             ):
                 return self._too_tagged(tags)
             case _:

@@ -12,13 +12,24 @@ can have additional optional keys (docs/compatibility.md).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from resonate_store.model.execution_requests import PromiseCancel, TaskContinueAs, TaskRepin
+from resonate_store.model.execution_requests import (
+    ExecutionCount,
+    ExecutionCounts,
+    ExecutionDelete,
+    ExecutionGet,
+    ExecutionRetry,
+    ExecutionSearch,
+    ExecutionView,
+    PromiseCancel,
+    TaskContinueAs,
+    TaskRepin,
+)
 from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
 from resonate_store.model.records import END_OF_TIME, PromiseView, Schedule, Task
 from resonate_store.model.requests import (
@@ -33,26 +44,31 @@ from resonate_store.model.requests import (
     ProtocolRequest,
     Response,
     TaskAcquire,
-    TaskContinue,
     TaskCreate,
     TaskFence,
     TaskFulfill,
     TaskGet,
-    TaskHalt,
-    TaskHeartbeat,
     TaskRecordStep,
-    TaskRelease,
     TaskSearch,
     TaskSuspend,
 )
 from resonate_store.model.schedule_requests import (
     ScheduleCreate,
-    ScheduleDelete,
     ScheduleGet,
     SchedulePause,
     ScheduleResume,
     ScheduleSearch,
     ScheduleTrigger,
+)
+from resonate_store.protocol.forms import (
+    DATA,
+    Action,
+    FenceAction,
+    TaskCreateData,
+    TaskFenceData,
+    TaskFulfillData,
+    TaskRecordData,
+    TaskSuspendData,
 )
 
 VERSION = "2026-04-01"
@@ -79,95 +95,6 @@ class WireError(ValueError):
 class UnknownKind(WireError):
     """Raised when a kind of request does not exist or is internal."""
 
-
-class Action(Struct, Generic[_Data]):
-    """A request inside of a request. Its head is required, and its content is ignored."""
-
-    kind: str
-    head: Any
-    data: _Data
-
-
-class FenceAction(Struct):
-    """The action of a fence: a creation or a settlement, as `kind` says."""
-
-    kind: str
-    data: Raw
-    head: Any = None
-
-
-class TaskCreateData(Struct):
-    pid: str
-    ttl: int
-    action: Action[PromiseCreate]
-
-
-class TaskFulfillData(Struct):
-    id: str
-    version: int
-    action: Action[PromiseSettle]
-
-
-class TaskSuspendData(Struct):
-    id: str
-    version: int
-    actions: list[Action[PromiseRegisterCallback]]
-    cancelSeen: bool | None = None
-    receives: tuple[str, ...] = ()
-    seen: int = 0
-
-
-class TaskFenceData(Struct):
-    id: str
-    version: int
-    action: FenceAction
-
-
-class TaskRecordData(Struct):
-    id: str
-    version: int
-    action: Action[PromiseRecord]
-
-
-DATA: dict[str, type] = {
-    **{
-        kind.kind: kind
-        for kind in (
-            PromiseGet,
-            PromiseCreate,
-            PromiseSettle,
-            PromiseCancel,
-            PromiseRegisterCallback,
-            PromiseRegisterListener,
-            PromiseSearch,
-            TaskGet,
-            TaskAcquire,
-            TaskRelease,
-            TaskHeartbeat,
-            TaskHalt,
-            TaskContinue,
-            TaskContinueAs,
-            TaskRepin,
-            TaskSearch,
-            ScheduleGet,
-            ScheduleCreate,
-            ScheduleDelete,
-            ScheduleSearch,
-            SchedulePause,
-            ScheduleResume,
-            ScheduleTrigger,
-            MessageSend,
-            TaskReceive,
-            TaskPublish,
-        )
-    },
-    TaskCreate.kind: TaskCreateData,
-    TaskFulfill.kind: TaskFulfillData,
-    TaskSuspend.kind: TaskSuspendData,
-    TaskFence.kind: TaskFenceData,
-    TaskRecordStep.kind: TaskRecordData,
-}
-"""The form of the data of each kind of request. For most kinds it is the request itself."""
 
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {kind: msgspec.json.Decoder(data) for kind, data in DATA.items()}
 
@@ -305,12 +232,16 @@ def encode_response(request: ProtocolRequest, response: Response, corr_id: str =
             return _page("tasks", response.tasks, response.cursor)
         case ScheduleSearch():
             return _page("schedules", response.schedules, response.cursor)
+        case ExecutionSearch() | ExecutionGet():
+            return _page("executions", response.executions, response.cursor)
         case _:
             shown: dict[str, Any] = {
                 "promise": response.promise,
                 "task": response.task,
                 "schedule": response.schedule,
                 "cancel": response.cancel,
+                "counts": response.counts,
+                "count": response.count,
             }
             return {name: record for name, record in shown.items() if record is not None}
 
@@ -345,6 +276,9 @@ class ResponseData(Struct):
     promises: tuple[PromiseView, ...] | None = None
     tasks: tuple[Task, ...] | None = None
     schedules: tuple[Schedule, ...] | None = None
+    executions: tuple[ExecutionView, ...] | None = None
+    counts: ExecutionCounts | None = None
+    count: int | None = None
     cursor: str | None = None
     cancel: str | None = None
     action: InnerResponse | None = None
@@ -376,6 +310,11 @@ HELD: dict[str, tuple[str, ...]] = {
     SchedulePause.kind: ("schedule",),
     ScheduleResume.kind: ("schedule",),
     ScheduleTrigger.kind: ("schedule", "promise"),
+    ExecutionSearch.kind: ("executions",),
+    ExecutionGet.kind: ("executions",),
+    ExecutionCount.kind: ("counts",),
+    ExecutionRetry.kind: ("count",),
+    ExecutionDelete.kind: ("count",),
 }
 """The fields that the data of a successful response must have. For other kinds, the data is an empty object."""
 
@@ -410,6 +349,9 @@ def decode_response(request: ProtocolRequest, status: int, data: Any) -> Respons
         promises=read.promises,
         tasks=read.tasks,
         schedules=read.schedules,
+        executions=read.executions,
+        counts=read.counts,
+        count=read.count,
         cursor=read.cursor,
         cancel=read.cancel,
     )

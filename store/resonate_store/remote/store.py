@@ -62,6 +62,12 @@ TIMEOUT_S: Final = 30.0
 _REFUSALS: Final = (400, 404, 405, 422, 501)
 """Statuses with which a server may answer a kind that it does not know."""
 _UNKNOWN: Final = "messages and published state need a server of this project, at least of this version"
+_ANOTHER: Final = "it is not a Resonate Serverless of this version"
+_UNKNOWN_KINDS: Final = {
+    "execution.delete": "a deployed API does not delete, so give the table; another server has no such request",
+    "execution.search": f"{_ANOTHER}, and an unfiltered list would mislead: `promises search` asks any server",
+}
+"""What to do if a server does not know a kind."""
 PAGE: Final = 500
 """How many children are read at once."""
 
@@ -294,7 +300,7 @@ class HttpStore(Store):
         answer = self._calls.call(kind, data, self._timeout_s)
         if answer.status in _REFUSALS and kind in OWN_KINDS and kind not in answer.kinds:
             about_messages = kind in (MessageSend.kind, TaskReceive.kind, TaskPublish.kind)
-            unknown = _UNKNOWN if about_messages else "it is not a Resonate Serverless of this version"
+            unknown = _UNKNOWN if about_messages else _UNKNOWN_KINDS.get(kind, _ANOTHER)
             error = f"the server at {self.server.url} does not know {kind}: {unknown}"
             return Response(status=501 if about_messages else 400, error=error)
         response = self._decoded(request, answer)

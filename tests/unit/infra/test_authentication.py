@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from resonate_infra.authentication import LEEWAY_MS, Authentication
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
+from resonate_store.protocol.forms import DATA
 from resonate_store.protocol.service import Service
-from resonate_store.protocol.wire import DATA
 from resonate_store.settings import SettingsError
 from tests.support.envelopes import LATER, TARGET, ask
 from tests.support.tokens import NOW, private, public, token
@@ -215,6 +215,13 @@ FOREIGN: list[tuple[str, dict[str, Any]]] = [
     ("task.halt", {"id": "t2.a"}),
     ("task.continue", {"id": "t2.a"}),
     ("task.search", {}),
+    ("execution.search", {}),
+    ("execution.search", {"id": "t2."}),
+    ("execution.search", {"id": ""}),
+    ("execution.get", {"id": "t2.a"}),
+    ("execution.count", {}),
+    ("execution.retry", {"id": "t2.a"}),
+    ("execution.delete", {"id": "t2.a"}),
     ("schedule.get", {"id": "t2.a"}),
     ("schedule.create", schedule("t1.a", "t2.{{.id}}")),
     ("schedule.create", schedule("t2.a", "t1.{{.id}}")),
@@ -277,9 +284,18 @@ def test_tenant_is_permitted_own_ids_and_admin_all_ids(subtests: pytest.Subtests
         if kind in DATA:
             with subtests.test(kind, data=data):
                 assert ask(service(), kind, data, auth=token(role="admin")).status not in (401, 403)
-                if not kind.endswith(".search"):
+                if not kind.endswith((".search", ".count")):
                     own = json.loads(json.dumps(data).replace("t2.", "t1.").replace('"{{.id}}"', '"t1.x"'))
                     assert ask(service(), kind, own, auth=token()).status not in (401, 403)
+
+
+def test_tenant_lists_executions_of_its_own_prefix() -> None:
+    guarded = service()
+    for tenant in ("t1.", "t2."):
+        assert ask(guarded, "promise.create", placed(f"{tenant}a"), auth=token(role="admin")).status == 200
+
+    found = ask(guarded, "execution.search", {"id": "t1."}, auth=token())
+    assert (found.status, [each["promise"]["id"] for each in found.data["executions"]]) == (200, ["t1.a"])
 
 
 OWN_LINEAGE = {

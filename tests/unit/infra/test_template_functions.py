@@ -91,7 +91,7 @@ ALLOWED = {
         **logs("Api"),
         **PROMISES,
         **WRITING_VALUES,
-        "dynamodb:Query": ["PromiseTable.Arn", "PromiseTable.Arn/index/executions"],
+        "dynamodb:Query": ["PromiseTable.Arn", "PromiseTable.Arn/index/executions", "PromiseTable.Arn/index/wake"],
         "dynamodb:DeleteItem": ["PromiseTable.Arn"],
         "dynamodb:Scan": ["PromiseTable.Arn"],
         **DELIVERING,

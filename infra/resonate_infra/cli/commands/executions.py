@@ -1,27 +1,61 @@
-"""`resonate executions`: list the root promises of executions, cancel and move executions, and send them messages."""
+"""`resonate executions`: list, show, count, cancel, delete, retry and move executions, and send messages to them."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import shlex
+from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from resonate.client.messages import send as send_message
 from resonate.errors import MessageError, MessagesNotSupportedError
-from resonate_infra.cli.arguments import json_of, pairs_of
-from resonate_infra.cli.commands.promises import State, find
-from resonate_infra.cli.display import promise_json, shown_version, task_json, write_fields, write_json
-from resonate_infra.cli.exits import FAILED, USAGE, Failure, code_for
-from resonate_infra.cli.parameters import All, Cursor, Id, Limit, Tags
+from resonate.executions import shown
+from resonate.payloads import waits
+from resonate_infra.cli.arguments import instant_of, json_of
+from resonate_infra.cli.bulk import DryRun, Effect, Resume, Yes, run_bulk
+from resonate_infra.cli.commands.deletion import deleted, write_deleted
+from resonate_infra.cli.completion import ExecutionId, OptionalId
+from resonate_infra.cli.display import (
+    duration,
+    instant,
+    promise_json,
+    shown_version,
+    task_json,
+    write_fields,
+    write_found,
+    write_json,
+)
+from resonate_infra.cli.exits import FAILED, UNREACHABLE, USAGE, Failure, code_for
+from resonate_infra.cli.parameters import (
+    All,
+    Cursor,
+    Limit,
+    OfFunction,
+    Prefix,
+    Since,
+    States,
+    Tags,
+    Until,
+)
+from resonate_infra.cli.selection import is_selected, selection_of
 from resonate_infra.cli.session import Session, connected
 from resonate_infra.text import plain
 from resonate_store.model.addresses import function_of
-from resonate_store.model.execution_requests import PromiseCancel, TaskRepin
+from resonate_store.model.execution_requests import (
+    ExecutionCount,
+    ExecutionGet,
+    ExecutionRetry,
+    ExecutionSearch,
+    ExecutionView,
+    PromiseCancel,
+    TaskRepin,
+)
 from resonate_store.model.ids import random_id
 from resonate_store.model.requests import PromiseGet, TaskGet
 from resonate_store.model.tags import TARGET
 
-group = typer.Typer(help="List, cancel and move executions, and send messages to them.")
+group = typer.Typer(help="List, cancel, retry, delete and move executions, and send messages to them.")
 
 RESULTS = {
     "accepted": "accepted: the workflow gets an error where it waits, and ends after its compensating steps",
@@ -29,27 +63,94 @@ RESULTS = {
     "canceled": "done: the execution has ended",
 }
 """What the command says about each result of a cancellation."""
+MOST_PAGES = 20
+"""How many pages without enough results are read before the list ends with a cursor."""
 
 
 @group.command("list")
 @connected
 def list_(
     session: Session,
-    state: Annotated[State | None, typer.Option("--state", help="Only executions in this state.")] = None,
+    state: States = None,
+    func: OfFunction = None,
     tag: Tags = None,
+    id: Prefix = None,
+    since: Since = None,
+    until: Until = None,
     limit: Limit = 20,
     all: All = False,
     cursor: Cursor = None,
 ) -> None:
-    """List executions, the newest first."""
-    find(session, state, pairs_of(tag or (), "--tag"), None, True, None if all else limit, cursor)
+    """List executions, the newest first.
+
+    The state "failed" means rejected or timed out. Pending executions are "running", "waiting", "retrying" or "halted".
+    """
+    search = msgspec.structs.replace(selection_of(session, state, func, tag, id, since, until), cursor=cursor)
+    found: list[ExecutionView] = []
+    for number, page in enumerate(session.pages(search, None if all else limit), 1):
+        found += page.executions or ()
+        cursor = page.cursor
+        if number == MOST_PAGES and not all:
+            break
+    columns = ("ID", "STATE", "FUNCTION", "CREATED", "TOOK", "WAITS OR ERROR")
+    write_found(session, "executions", found, [_json(session, view) for view in found], (columns, _row), cursor)
+
+
+@group.command("get")
+@connected
+def get(session: Session, id: ExecutionId) -> None:
+    """Show one execution: its state, its attempts, and what it waits for."""
+    found = session.ask(ExecutionGet(id)).executions
+    assert found
+    view = found[0]
+    if session.as_json:
+        write_json(_json(session, view))
+        return
+    execution = shown(view)
+    took = "" if execution.duration_ms is None else f" (after {duration(execution.duration_ms)})"
+    write_fields(
+        [
+            ("id", plain(execution.id)),
+            ("state", execution.status),
+            ("function", plain(execution.function or "")),
+            ("version", "" if execution.version is None else str(execution.version)),
+            ("target", plain(execution.target or "")),
+            ("created", instant(execution.created_at)),
+            ("deadline", instant(execution.timeout_at)),
+            ("settled", f"{instant(execution.settled_at)}{took}" if execution.settled_at else ""),
+            ("attempts", str(execution.attempts or "")),
+            ("error", plain(execution.error or "")),
+            ("waits", plain(execution.waits)),
+            ("tags", "\n".join(plain(f"{name}={text}") for name, text in sorted(execution.tags.items()))),
+        ]
+    )
+
+
+@group.command("count")
+@connected
+def count(session: Session, since: Since = None, until: Until = None) -> None:
+    """Count the executions in each state.
+
+    A number with a plus is a lower bound. A state is left out if too many executions would have to be read.
+    """
+    now = session.clock.now()
+    request = ExecutionCount(instant_of(since, "--since", now), instant_of(until, "--until", now))
+    counts = session.ask(request).counts
+    assert counts is not None
+    if session.as_json:
+        write_json(msgspec.to_builtins(counts))
+        return
+    numbers = [(name, getattr(counts, name)) for name in counts.__struct_fields__ if name != "at_least"]
+    write_fields(
+        [(name, f"{number}{'+' * (name in counts.at_least)}") for name, number in numbers if number is not None]
+    )
 
 
 @group.command("cancel")
 @connected
 def cancel(
     session: Session,
-    id: Id,
+    id: OptionalId = None,
     reason: Annotated[
         str,
         typer.Option(
@@ -59,11 +160,35 @@ def cancel(
     force: Annotated[
         bool, typer.Option("--force", help="End it at once. Its workflow gets no error, and compensates nothing.")
     ] = False,
+    state: States = None,
+    func: OfFunction = None,
+    tag: Tags = None,
+    prefix: Prefix = None,
+    since: Since = None,
+    until: Until = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    resume: Resume = None,
 ) -> None:
-    """Cancel an execution. Its workflow gets an error where it waits, and may run compensating steps.
+    """Cancel an execution, or all that the options select. Its workflow gets an error where it waits, and may
+    run compensating steps.
 
-    The calls that it has begun are cancelled first. Detached calls continue.
+    The calls that it has begun are cancelled first. Detached calls continue. Executions that have ended are skipped.
     """
+    search = selection_of(session, state, func, tag, prefix, since, until)
+    if id is None:
+
+        def one(id: str) -> Effect:
+            response = session.store.apply(PromiseCancel(id, reason, force))
+            if response.promise is None:
+                return _refused(response.status, response.error)
+            canceled = response.promise.pending or response.cancel is not None
+            return Effect("done", response.cancel or "") if canceled else Effect("skipped", response.promise.state)
+
+        options = " ".join((*((f"--reason {shlex.quote(reason)}",) if reason else ()), *("--force",) * force))
+        run_bulk(session, "cancel", search, one, dry_run=dry_run, yes=yes, resume=resume, begun=options)
+        return
+    _alone(search, dry_run, resume)
     response = session.ask(PromiseCancel(id, reason, force))
     promise = response.promise
     assert promise is not None
@@ -76,11 +201,87 @@ def cancel(
     write_fields([("id", plain(id)), ("state", promise.state), ("cancellation", result)])
 
 
+@group.command("delete")
+@connected
+def delete(
+    session: Session,
+    id: OptionalId = None,
+    force: Annotated[bool, typer.Option("--force", help="Cancel it first if it is pending.")] = False,
+    state: States = None,
+    func: OfFunction = None,
+    tag: Tags = None,
+    prefix: Prefix = None,
+    since: Since = None,
+    until: Until = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    resume: Resume = None,
+) -> None:
+    """Delete an execution that has ended, and everything below it, or all that the options select.
+
+    Detached calls are not deleted, nor are executions that it has started with ids of their own.
+    """
+    search = selection_of(session, state, func, tag, prefix, since, until)
+    if id is not None:
+        _alone(search, dry_run, resume)
+        write_deleted(session, id, force)
+        return
+
+    def one(id: str) -> Effect:
+        response = deleted(session, id, force)
+        if response.status == 404:
+            return Effect("skipped", "deleted already")
+        return Effect("done") if response.ok else _refused(response.status, response.error)
+
+    options = " ".join(("--force",) * force)
+    run_bulk(session, "delete", search, one, dry_run=dry_run, yes=yes, resume=resume, begun=options)
+
+
+@group.command("retry-now")
+@connected
+def retry_now(
+    session: Session,
+    id: OptionalId = None,
+    state: States = None,
+    func: OfFunction = None,
+    tag: Tags = None,
+    prefix: Prefix = None,
+    since: Since = None,
+    until: Until = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    resume: Resume = None,
+) -> None:
+    """End the pause before the next attempt of an execution or of its steps, or of all that the options select.
+
+    Executions that do not wait for an attempt are skipped. A call with a task of its own is retried by its own id.
+    """
+    search = selection_of(session, state, func, tag, prefix, since, until)
+    if id is not None:
+        _alone(search, dry_run, resume)
+        ended = session.ask(ExecutionRetry(id)).count or 0
+        if session.as_json:
+            write_json({"id": id, "retried": ended})
+        elif ended:
+            print(f"{plain(id)} is retried now")
+        if not ended:
+            raise Failure(f"nothing of {id!r} waits for its next attempt: `executions get` shows what it waits for")
+        return
+
+    def one(id: str) -> Effect:
+        response = session.store.apply(ExecutionRetry(id))
+        if not response.ok:
+            return _refused(response.status, response.error)
+        return Effect("done") if response.count else Effect("skipped", "it waits for no attempt")
+
+    run_bulk(session, "retry-now", search, one, dry_run=dry_run, yes=yes, resume=resume)
+
+
 @group.command("repin")
 @connected
 def repin(
     session: Session,
-    id: Id,
+    id: ExecutionId,
     version: Annotated[
         str | None,
         typer.Option(
@@ -138,7 +339,7 @@ def _address_of(session: Session, id: str, version: str) -> str:
 @connected
 def send(
     session: Session,
-    id: Id,
+    id: ExecutionId,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The name that the execution receives it by.")],
     value: Annotated[str, typer.Argument(metavar="VALUE", help="The value, as JSON.")] = "null",
     key: Annotated[
@@ -158,3 +359,43 @@ def send(
         write_json(promise_json(message, session.raw))
     else:
         print(f"{plain(id)} has accepted the message {plain(name)}")
+
+
+def _json(session: Session, view: ExecutionView) -> dict[str, Any]:
+    """Return an execution as JSON: its promise, and what the list shows of it."""
+    execution = shown(view)
+    return {
+        **promise_json(view.promise, session.raw),
+        "status": view.status,
+        "function": execution.function,
+        "attempts": execution.attempts,
+        "error": execution.error,
+        "waits": execution.waits or None,
+        "task": None if view.task is None else task_json(view.task),
+        "shortened": view.shortened,
+    }
+
+
+def _row(view: ExecutionView) -> list[str]:
+    execution = shown(view)
+    return [
+        execution.id,
+        execution.status,
+        execution.function or "",
+        instant(execution.created_at),
+        "" if execution.duration_ms is None else duration(execution.duration_ms),
+        waits.of_execution(view, short=True) or waits.shortened(execution.error or ""),
+    ]
+
+
+def _alone(search: ExecutionSearch, dry_run: bool, resume: object) -> None:
+    if is_selected(search) or dry_run or resume is not None:
+        raise Failure("give an ID, or options that select executions, not both", USAGE)
+
+
+def _refused(status: int, error: str | None) -> Effect:
+    """Return the refusal of one execution. A store that cannot be reached ends the run."""
+    code = code_for(status)
+    if code == UNREACHABLE:
+        raise Failure(str(error), code)
+    return Effect("failed", str(error))

@@ -9,8 +9,8 @@ import typer
 
 from resonate.errors import ResonateStoreError
 from resonate.testing.history import export_history
+from resonate_infra.cli.completion import ExecutionId
 from resonate_infra.cli.exits import NOT_FOUND, Failure
-from resonate_infra.cli.parameters import Id
 from resonate_infra.cli.session import Session, connected
 
 group = typer.Typer(help="Export the records of an execution.")
@@ -20,7 +20,7 @@ group = typer.Typer(help="Export the records of an execution.")
 @connected
 def export(
     session: Session,
-    id: Id,
+    id: ExecutionId,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead of the standard output."),

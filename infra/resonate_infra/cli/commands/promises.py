@@ -9,10 +9,9 @@ import typer
 from resonate.payloads.codec import encode, encode_error
 from resonate_infra.cli.arguments import json_of, milliseconds_of, pairs_of
 from resonate_infra.cli.display import function_of, instant, promise_json, taken, write_found, write_promise
-from resonate_infra.cli.exits import FAILED, UNREACHABLE, USAGE, Failure
+from resonate_infra.cli.exits import FAILED, USAGE, Failure
 from resonate_infra.cli.parameters import ONE_YEAR, All, Cursor, Id, Limit, Tags, Timeout
 from resonate_infra.cli.session import Session, connected
-from resonate_infra.cli.waiting import of_execution, task_of
 from resonate_store.model.addresses import expand
 from resonate_store.model.records import EMPTY, PromiseView
 from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseSearch, PromiseSettle
@@ -20,9 +19,6 @@ from resonate_store.model.tags import TARGET
 from resonate_store.server_clock import deadline_in
 
 group = typer.Typer(help="Show, create and settle promises.")
-
-MOST_EXPLAINED = 100
-"""Maximum number of pending executions in a list for which the command reads what they wait for."""
 
 State = Literal["pending", "resolved", "rejected", "rejected_canceled", "rejected_timedout"]
 Data = Annotated[str | None, typer.Option("--data", "-d", metavar="JSON", help="The value.", show_default=False)]
@@ -112,50 +108,18 @@ def search(
     cursor: Cursor = None,
 ) -> None:
     """Find promises by state, tags and id."""
-    find(session, state, pairs_of(tag or (), "--tag"), id, roots, None if all else limit, cursor)
-
-
-def find(
-    session: Session,
-    state: State | None,
-    tags: dict[str, str],
-    id: str | None,
-    roots: bool,
-    limit: int | None,
-    cursor: str | None,
-) -> None:
-    """Search promises and write the results. With `roots`, say what each pending execution waits for."""
-
+    search = PromiseSearch(state, pairs_of(tag or (), "--tag"), id, roots, cursor=cursor)
     found: list[PromiseView] = []
-    for page in session.pages(PromiseSearch(state, tags, id, roots, cursor=cursor), limit):
+    for page in session.pages(search, None if all else limit):
         found += page.promises or ()
         cursor = page.cursor
 
-    # Each text costs additional requests. So read it for executions only, and for a limited number.
-    asked = [each for each in found if each.pending][:MOST_EXPLAINED] if roots else []
-    short = not session.as_json
-    waits = {each.id: _waits(session, each, short) for each in asked}
-
     def row(promise: PromiseView) -> list[str]:
-        cells = [promise.id, promise.state, function_of(promise), instant(promise.created_at), taken(promise)]
-        return [*cells, waits.get(promise.id, "")] if roots else cells
+        return [promise.id, promise.state, function_of(promise), instant(promise.created_at), taken(promise)]
 
-    columns = ("ID", "STATE", "FUNCTION", "CREATED", "TOOK", *(("WAITS",) if roots else ()))
+    columns = ("ID", "STATE", "FUNCTION", "CREATED", "TOOK")
     documents = [promise_json(each, session.raw) for each in found]
-    if roots:
-        documents = [{**each, "waits": waits.get(each["id"]) or None} for each in documents]
     write_found(session, "executions" if roots else "promises", found, documents, (columns, row), cursor)
-
-
-def _waits(session: Session, promise: PromiseView, short: bool) -> str:
-    """Return what an execution waits for. Return an empty text if it cannot be read, so that the list is complete."""
-
-    try:
-        return of_execution(session, promise, task_of(session, promise), short=short)
-    except Failure as failure:
-        if failure.code == UNREACHABLE:  # Then no other read can succeed.
-            raise
-        return ""
 
 
 def _settle(session: Session, id: str, state: Any, value: Any) -> None:

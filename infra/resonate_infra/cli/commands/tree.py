@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from resonate.engine.history import Issued, as_record, attempt_of, independent
+from resonate.payloads.waits import of_attempt, of_cancellation, of_task, shortened, timed_function
+from resonate_infra.cli.completion import ExecutionId
 from resonate_infra.cli.display import (
     STYLES,
     console,
@@ -27,16 +29,14 @@ from resonate_infra.cli.display import (
     outcome,
     payload,
     promise_json,
-    shortened,
     shown_version,
     taken,
     taken_ms,
     task_json,
     write_json,
 )
-from resonate_infra.cli.parameters import Id
 from resonate_infra.cli.session import Session, connected
-from resonate_infra.cli.waiting import of_attempt, of_cancellation, of_task, task_of, timed_function
+from resonate_infra.cli.waiting import task_of
 from resonate_infra.json_types import is_list
 from resonate_infra.text import plain
 from resonate_store.interface import whole
@@ -199,7 +199,7 @@ def _with_receipts(found: dict[str, PromiseView]) -> dict[str, PromiseView]:
 
 
 @connected
-def tree(session: Session, id: Id) -> None:
+def tree(session: Session, id: ExecutionId) -> None:
     """Show an execution as a tree of its calls, each with state, time, attempts and outcome."""
 
     root = call_tree(session, id)

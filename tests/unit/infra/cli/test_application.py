@@ -56,7 +56,8 @@ REFUSED: list[tuple[str, int, str]] = [
     ("invoke bad -f order --wait-timeout 1", 2, "--wait-timeout says how long to wait: give --wait, too"),
     ("invoke bad -f order --url http://a --table b", 2, "promises are at --url or in --table: give one of both"),
     ("invoke bad -f order --url http://localhost:1", 7, "http://localhost:1 cannot be reached: "),
-    ("delete first", 2, "give --table"),
+    ("executions delete first --state failed", 2, "give an ID, or options that select executions, not both"),
+    ("executions delete", 2, "give the ID to delete, or select executions: "),
     ("history export first -o /no/such.json", 1, "No such file or directory"),
     ("init /dev/null/orders", 1, "Not a directory"),
     ("init /dev/null/orders --stack '1 shop'", 2, "'1 shop' is no name of a stack"),
@@ -103,7 +104,7 @@ def test_defect_is_one_line_and_a_traceback_on_request(monkeypatch: pytest.Monke
     def broken(*_: object) -> None:
         raise KeyError("a defect\nof two lines")
 
-    monkeypatch.setattr(executions, "find", broken)
+    monkeypatch.setattr(executions, "selection_of", broken)
 
     code, line = CommandLine().fails("executions", "list")
     assert code == 1
@@ -127,7 +128,7 @@ def commands() -> Iterator[str]:
 def test_cli_page_has_each_command_and_exit_code() -> None:
     text = (ROOT / "docs" / "cli.md").read_text()
 
-    assert set(re.findall(r"\*\*`(resonate(?: [a-z]+)+)", re.sub(r"\s+", " ", text))) == set(commands())
+    assert set(re.findall(r"\*\*`(resonate(?: [a-z-]+)+)", re.sub(r"\s+", " ", text))) == set(commands())
     codes = {code for name, code in vars(exits).items() if name.isupper() and isinstance(code, int)}
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)} == codes
 

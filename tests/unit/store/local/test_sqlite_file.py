@@ -15,7 +15,9 @@ import pytest
 from resonate_store.interface import StoreError
 from resonate_store.local.sqlite import SqliteStore
 from resonate_store.model.clock import ManualClock
-from tests.support.build import create, get
+from resonate_store.model.execution_requests import ExecutionFilter, ExecutionSearch
+from resonate_store.model.tags import ORIGIN
+from tests.support.build import TARGETED, create, get, settle
 from tests.support.sqlite import Disk, File
 
 
@@ -86,8 +88,28 @@ def test_schema_of_another_version_is_refused(path: Path) -> None:
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(StoreError, match="has the schema 99 and this version of Resonate reads 1"):
+    with pytest.raises(StoreError, match="has the schema 99 and this version of Resonate reads 2"):
         SqliteStore(path)
+
+
+def test_file_of_the_first_schema_gets_the_status_of_executions(path: Path, clock: ManualClock) -> None:
+    store = SqliteStore(path, clock)
+    for request in (create("p", TARGETED), create("p.1", {ORIGIN: "p"}), create("q"), settle("q", "rejected")):
+        assert store.apply(request).ok
+    store.close()
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(
+            "DROP INDEX executions; ALTER TABLE promise DROP COLUMN status; PRAGMA user_version = 1;"
+            " INSERT INTO promise (id, root_at, record) VALUES ('damaged', 1, x'ff')"
+        )
+
+    for _ in range(2):  # the second time it is converted
+        store = SqliteStore(path, clock)
+        expected: dict[ExecutionFilter, list[str]] = {"running": ["p"], "failed": ["q"], "waiting": []}
+        for state, found in expected.items():
+            response = store.apply(ExecutionSearch(state))
+            assert [view.promise.id for view in response.executions or ()] == found
+        store.close()
 
 
 def test_path_that_cannot_be_opened_or_is_empty_is_refused(tmp_path: Path) -> None:

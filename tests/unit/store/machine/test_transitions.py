@@ -14,7 +14,16 @@ from resonate_store.machine import NeedChildren, NeedRecords, NeedSchedule, deci
 from resonate_store.machine.draft import Need
 from resonate_store.machine.tasks import MAX_ATTEMPTS
 from resonate_store.machine.transitions import EVENTS, STATES, TRANSITIONS, TaskEvent, with_section
-from resonate_store.model.execution_requests import PromiseCancel, TaskContinueAs, TaskRepin
+from resonate_store.model.execution_requests import (
+    ExecutionCount,
+    ExecutionDelete,
+    ExecutionGet,
+    ExecutionPauses,
+    ExecutionRetry,
+    PromiseCancel,
+    TaskContinueAs,
+    TaskRepin,
+)
 from resonate_store.model.ids import parent
 from resonate_store.model.message_requests import StatePut, TaskPublish
 from resonate_store.model.records import Cancellation, Record, ScheduleRecord, TaskRecord, TaskState
@@ -219,6 +228,11 @@ def suspend_unseen(scene: Scene) -> None:
     scene.apply(message("t"), TaskSuspend("t", scene.version, (), receives=("m",)))
 
 
+def retry(scene: Scene) -> None:
+    scene.change(offers=0, attempts=1)
+    scene.apply(ExecutionRetry("t"), ExecutionPauses("t"))
+
+
 def give_up(scene: Scene) -> None:
     scene.apply(release("t", scene.version))
 
@@ -258,6 +272,7 @@ DRIVES: dict[TaskEvent, tuple[Drive, ...]] = {
         lambda scene: scene.apply(SettleAndResume("a", "resolved"), TaskResume("t", scene.version, "a")),
     ),
     "cancel": (lambda scene: scene.apply(PromiseCancel("t")),),
+    "retry": (retry,),
     "next generation": (lambda scene: scene.apply(TaskContinueAs("t", scene.version, 2)),),
     "message": (send,),
     "halt": (lambda scene: scene.apply(TaskHalt("t")),),
@@ -294,7 +309,7 @@ DRIVES: dict[TaskEvent, tuple[Drive, ...]] = {
         lambda scene: scene.apply(listen("t")),
         register_singly,
     ),
-    "read": (lambda scene: scene.apply(get("t")), lambda scene: scene.apply(TaskGet("t"))),
+    "read": (lambda scene: scene.apply(get("t")), lambda scene: scene.apply(TaskGet("t"), ExecutionGet("t"))),
 }
 """How each event is brought about, whatever state the task is in."""
 
@@ -351,7 +366,9 @@ def test_transition_events_include_each_request_about_promises_and_tasks() -> No
 
     # A heartbeat is carried out as one `TaskExtend` for each task, and these two as several other requests.
     split = {TaskHeartbeat, TaskRecordStep, TaskPublish}
-    assert scene.kinds | searches | schedules | split == set(get_args(Request))
+    # A count is about no record, and a deletion is an operation of each store.
+    other = {ExecutionCount, ExecutionDelete}
+    assert scene.kinds | searches | schedules | split | other == set(get_args(Request))
 
 
 def test_transition_table_is_in_the_rules() -> None:

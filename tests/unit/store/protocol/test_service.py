@@ -11,8 +11,8 @@ from resonate_store.interface import StoreError
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.requests import ProtocolRequest
+from resonate_store.protocol.forms import DATA
 from resonate_store.protocol.service import BOUNDED, BOUNDED_BYTES, Limits, Permit, Refused, Service, is_bounded
-from resonate_store.protocol.wire import DATA
 from tests.support.envelopes import LATER, TARGET, ask, envelope, read
 
 CREATE = {"id": "a", "timeoutAt": LATER, "tags": TARGET}
@@ -165,6 +165,10 @@ def test_requests_about_many_records_are_not_bounded() -> None:
 
     assert DATA.keys() >= BOUNDED
     assert sorted(kind for kind, bounded in known.items() if not bounded) == [
+        "execution.count",
+        "execution.delete",
+        "execution.retry",
+        "execution.search",
         "promise.cancel",
         "promise.search",
         "promise.settle",

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
-
 from resonate.payloads.codec import encode
-from resonate_infra.cli.exits import FAILED as REFUSED
-from resonate_infra.cli.exits import Failure
-from resonate_infra.cli.session import Session
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.execution_requests import PromiseCancel
 from resonate_store.model.requests import PromiseCreate, PromiseRecord, TaskCreate
 from resonate_store.model.tags import BRANCH, FUNC, KIND, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
 from tests.support.command_line import CommandLine
 from tests.support.dynamo import Table
-from tests.unit.infra.cli.conftest import NO_WORKER, Suspend
+from tests.unit.infra.cli.conftest import Suspend
 
 
 def test_executions_are_listed_without_their_children(resonate: CommandLine, id: str) -> None:
@@ -41,22 +34,63 @@ def test_longest_id_is_listed_and_drawn_without_children(resonate: CommandLine, 
         assert line.json("tree", id)["children"] == []
 
 
-def test_execution_that_cannot_be_explained_does_not_end_list(
-    resonate: CommandLine, suspend: Suspend, id: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for n in range(2):
-        suspend(f"{id}-{n}", tags={"test": id})
-    below = Session.below
+def test_execution_list_selects_by_state_function_id_and_age(anywhere: CommandLine, id: str) -> None:
+    for n, function in enumerate(("order", "order", "ship")):
+        anywhere.ok("invoke", f"{id}-{n}", "-f", function, "-t", "svcc")
+    anywhere.ok("promises", "reject", f"{id}-0", "--message", "no stock")
+    anywhere.ok("tasks", "halt", f"{id}-1", "--reason", "broken")
 
-    def refuse_one(session: Session, each: str, *args: Any) -> Any:
-        if each == f"{id}-1":
-            raise Failure("refused", REFUSED)
-        return below(session, each, *args)
+    def listed(*options: str) -> list[str]:
+        found = anywhere.json("executions", "list", "--id", id, *options)["executions"]
+        return [each["id"].removeprefix(f"{id}-") for each in found]
 
-    monkeypatch.setattr(Session, "below", refuse_one)
-    found = resonate.json("executions", "list", "--tag", f"test={id}")["executions"]
-    waits = {f"{id}-0": f"{id}-0.1: {NO_WORKER}", f"{id}-1": None}
-    assert {each["id"]: each["waits"] for each in found} == waits
+    assert [listed("--state", state) for state in ("failed", "halted", "running", "pending", "retrying")] == [
+        *(["0"], ["1"], ["2"], ["2", "1"], [])
+    ]
+    assert listed("--func", "order", "--since", "1h") == ["1", "0"]
+    assert (listed("--until", "1h"), listed("--since", "2000-01-01T00:00Z")) == ([], ["2", "1", "0"])
+    rows = anywhere.ok("executions", "list", "--id", id, "--func", "order").rows
+    assert [(row[1], row[-1]) for row in rows] == [("halted", "broken"), ("rejected", "Exception: no stock")]
+    page = anywhere.json("executions", "list", "--id", id, "--limit", "2")
+    assert [each["id"] for each in page["executions"]] == [f"{id}-2", f"{id}-1"]
+    assert listed("--cursor", anywhere.json("executions", "list", "--id", id, "--limit", "2")["cursor"]) == ["0"]
+    code, line = anywhere.fails("executions", "list", "--since", "yesterday")
+    assert (code, "--since must be a duration before now such as 24h" in line) == (2, True)
+
+
+def test_execution_is_shown_and_counted(anywhere: CommandLine, id: str) -> None:
+    anywhere.ok("invoke", id, "-f", "order", "-t", "svcc")
+    anywhere.ok("tasks", "halt", id, "--reason", "broken")
+
+    shown = anywhere.ok("executions", "get", id).fields
+    assert (shown["state"], shown["function"], shown["version"], shown["error"]) == ("halted", "order", "1", "broken")
+    assert anywhere.json("executions", "get", id)["status"] == "halted"
+    assert anywhere.fails("executions", "get", "nobody") == (6, "there is no execution 'nobody'")
+    counts = anywhere.json("executions", "count", "--since", "1h")
+    assert (counts["halted"] >= 1, counts["pending"] >= counts["halted"]) == (True, True)
+    assert int(anywhere.ok("executions", "count").fields["halted"]) >= 1
+
+
+def test_execution_is_deleted_where_the_store_deletes(resonate: CommandLine, id: str) -> None:
+    resonate.ok("invoke", id, "-f", "order", "-a", "1", "-t", "worker", "--wait")
+
+    assert resonate.json("executions", "delete", id)["deleted"] >= 1
+    assert resonate.json("promises", "search", "--id", id)["promises"] == []
+    assert resonate.fails("executions", "delete", id) == (6, f"there is no promise {id!r}")
+    resonate.ok("invoke", id, "-f", "order", "-t", "svcc")
+    assert resonate.fails("delete", id)[0] == 1
+    assert resonate.ok("delete", id, "--force").out == f"deleted {id} and 0 promises below it\n"
+
+
+def test_retry_now_ends_the_pause_of_a_step(resonate: CommandLine, suspend: Suspend, id: str) -> None:
+    suspend(id, error=ValueError("cannot do 1"))
+
+    assert resonate.json("executions", "get", id)["status"] == "retrying"
+    assert resonate.ok("executions", "retry-now", id).out == f"{id} is retried now\n"
+    assert resonate.json("promises", "get", f"{id}.1~7")["state"] == "resolved"
+    resonate.ok("invoke", f"{id}-0", "-f", "order", "-t", "svcc")
+    code, line = resonate.fails("executions", "retry-now", f"{id}-0")
+    assert (code, "waits for its next attempt" in line) == (1, True)
 
 
 def test_running_execution_is_cancelled_and_ends(resonate: CommandLine, id: str) -> None:
