@@ -35,7 +35,7 @@ class Batch(NamedTuple):
         test = settings(max_examples=self.size, deadline=None, suppress_health_check=ANY_HEALTH)(
             given(*strategies)(check)
         )
-        (seed(self.number)(test) if settings.default.derandomize else test)()
+        (seed(self.number)(test) if settings().derandomize else test)()
 
 
 def in_batches(count: int, size: int) -> pytest.MarkDecorator:

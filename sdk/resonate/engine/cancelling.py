@@ -13,16 +13,18 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, cast
 
-from resonate.engine.actions import Action, CancelCall, Create, RecordOutcome, Run
+from msgspec.structs import replace
+
+from resonate.engine.actions import Action, CancelCall, Create, ReadChildren, RecordOutcome, Run
 from resonate.engine.issuing import NEXT, Issuing
-from resonate.engine.model import NOTHING_YET, Coroutine, Gathering, Kind, Node, is_within
+from resonate.engine.model import NOTHING_YET, Coroutine, Gathering, Kind, Node, Work, is_within
 from resonate.errors import ResonateCanceledError
 from resonate.payloads import codec
 from resonate.workflow.commands import Command, Promise
 from resonate_store.model.execution_requests import PromiseCancel
 from resonate_store.model.records import EMPTY, PromiseView
 from resonate_store.model.requests import PromiseRecord, PromiseSettle
-from resonate_store.model.tags import KIND
+from resonate_store.model.tags import KIND, ORIGIN, PARENT, SCOPE, TARGET
 
 Place = tuple[int, str]
 """Where a workflow is: how many commands it has issued, and the id of what it awaits (empty: it is not interrupted)."""
@@ -206,7 +208,26 @@ class Cancelling(Issuing):
             for each in (*coroutine.attached, *awaited):
                 if each.external or each.kind == "receive":
                     self._cancel(each)
+        if work.begun:
+            known = [each for each in self.records.by_id.values() if each.tags.get(PARENT) == node.id]
+            if known:
+                self._cancel_recorded(work, known)
+            elif not below:
+                self._actions.append(ReadChildren(work))  # its records are not read yet
         self._conclude(work, "rejected_canceled", EMPTY, None, ResonateCanceledError(node.id))
+
+    def _cancel_recorded(self, work: Work, children: Sequence[PromiseView]) -> None:
+        """Cancel what an earlier invocation of a local call has begun, and this one has not repeated yet."""
+        for child in children:
+            tags = child.tags
+            if not child.pending or child.id in self.nodes or tags.get(ORIGIN) == child.id or "~" in child.id:
+                continue
+            node = Node(child.id, child.timeout_at)
+            if tags.get(SCOPE) == "local":
+                self._actions.append(ReadChildren(replace(work, node=node, opening=None)))
+            else:
+                node.external, node.kind = True, "rpc" if TARGET in tags else "promise"
+                self._cancel(node)
 
     def _abandon(self, coroutine: Coroutine) -> Sequence[Node]:
         """Close a workflow that does not count any more, and return what it waited for."""

@@ -136,6 +136,8 @@ class Execution(Cancelling):
         ignored.
         """
         endless = [coroutine.work.name for coroutine in self._unfinished if not coroutine.close()]
+        for node in self.nodes.values():
+            self._drop_opening(node)
         self._unfinished.clear()
         return endless
 
@@ -208,6 +210,9 @@ class Execution(Cancelling):
 
     def loaded(self, work: Work, children: Sequence[PromiseView]) -> None:
         """Handle the children of a workflow that an earlier invocation has begun."""
+        if work.canceled:
+            self._cancel_recorded(work, children)
+            return
         self._remember(work.node.id, children)
         self._proceed(work)
 

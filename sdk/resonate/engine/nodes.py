@@ -194,9 +194,15 @@ class Nodes(Attempts):
     @staticmethod
     def _drop_work(node: Node) -> None:
         """Close the function of a node, because another program has settled the node."""
-        work, node.work = node.work, None
-        if work is not None and work.opening is not None:
-            close_workflow(work.opening.coroutine, work.name)
+        Nodes._drop_opening(node)
+        node.work = None
+
+    @staticmethod
+    def _drop_opening(node: Node) -> None:
+        """Close an async function that has issued its first command and does not continue here."""
+        if node.work is not None and node.work.opening is not None:
+            close_workflow(node.work.opening.coroutine, node.work.name)
+            node.work.opening = None
 
     def _wait(self, coroutine: Coroutine, node: Node) -> None:
         self._blocked[coroutine] = node

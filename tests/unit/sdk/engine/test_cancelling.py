@@ -236,6 +236,44 @@ def test_nested_workflow_with_its_own_id_compensates(driver: Driver, diary: Diar
     assert diary == ["undo"]
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_branch_that_is_not_replayed_yet_is_cancelled_with_its_calls(driver: Driver, is_async: bool) -> None:
+    """The replay cancels the branch before it has read what the branch has begun."""
+
+    def child(ctx: Context) -> Flow:
+        yield ctx.sleep(50_000)
+
+    def inner(ctx: Context) -> Flow:
+        yield (yield ctx.promise())
+
+    def branch(ctx: Context) -> Flow:
+        yield ctx.begin_rpc(child)
+        yield ctx.detached(child)
+        yield ctx.begin_sleep(50_000)
+        yield ctx.run(inner)
+
+    async def branch_async(ctx: Context) -> None:
+        await ctx.begin_rpc(child)
+        await ctx.detached(child)
+        await ctx.begin_sleep(50_000)
+        await ctx.run(inner)
+
+    def workflow(ctx: Context) -> Flow:
+        begun = yield ctx.begin_run(branch_async if is_async else branch)
+        yield ctx.sleep(60)
+        yield ctx.cancel(begun)
+
+    driver.register(child)
+    driver.start("w", workflow)
+    driver.finish("w")
+    driver.work()
+
+    ended = {id: driver.promise(f"w.1{id}").state for id in ("", ".1", ".2", ".3", ".4.1")}
+    assert ended == {"": "rejected_canceled", ".1": "rejected_canceled", ".2": "pending"} | dict.fromkeys(
+        (".3", ".4.1"), "rejected_canceled"
+    )
+
+
 @three_ways
 def test_map_is_cancelled_with_its_items(driver: Driver, diary: Diary) -> None:
     def item(ctx: Context, n: int) -> Flow:
