@@ -1,7 +1,8 @@
 """Workers that are killed before or after any request, or whose responses are lost: the result stays the same.
 
-Random workflows (`tests.support.programs`) run undisturbed, and then once for each request with a fault at it: in
-memory, and with a server behind a line. The lease brings the task back, and every offer arrives twice.
+Random workflows (`tests.support.programs`) run undisturbed. Then they run once for each request, or for some of many,
+with a fault at it: in memory, and with a server behind a line. The lease brings the task back, and every offer arrives
+twice.
 """
 
 from __future__ import annotations
@@ -24,6 +25,15 @@ from tests.support.program_calls import witness
 from tests.support.program_records import contradictions, intervene, miscompensated, plain, unfinished
 from tests.support.programs import FUNCTIONS, PROGRAMS, Program
 from tests.support.wire import URL, posted_to
+
+MOST = examples(25, in_ci=60)
+"""At how many requests of one program a fault happens."""
+
+
+def positions(many: int) -> range:
+    """Return the requests at which faults happen: all of a short program, and evenly some of a long one."""
+    step = max(1, -(-many // MOST))
+    return range(1 + many % step, many + 1, step)
 
 
 class Machine(Driver):
@@ -88,7 +98,7 @@ def test_killed_worker_changes_neither_result_nor_steps(program: Program) -> Non
     expected = undisturbed.execute(program)
     assert undisturbed.repeated == []
 
-    for kill_at in range(1, undisturbed.made + 1):
+    for kill_at in positions(undisturbed.made):
         for after in (False, True):
             machine = Machine(kill_at, after=after)
             outcome = machine.execute(program)
@@ -148,7 +158,7 @@ def test_fault_of_a_round_trip_changes_neither_result_nor_steps(program: Program
     assert undisturbed.execute(program) == expected
     assert undisturbed.repeated == []
 
-    for at in range(1, undisturbed.trips + 1):
+    for at in positions(undisturbed.trips):
         for fault in ("killed before", "killed after", "lost"):
             client = RemoteMachine(fault, at)
             outcome = client.execute(program)

@@ -237,7 +237,7 @@ def test_nested_workflow_with_its_own_id_compensates(driver: Driver, diary: Diar
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-def test_branch_that_is_not_replayed_yet_is_cancelled_with_its_calls(driver: Driver, is_async: bool) -> None:
+def test_branch_not_replayed_yet_is_cancelled_with_its_calls(driver: Driver, is_async: bool) -> None:
     """The replay cancels the branch before it has read what the branch has begun."""
 
     def child(ctx: Context) -> Flow:
