@@ -346,7 +346,7 @@ def check_rules(stack: OfflineStack, program: Program, root: str, conditions: di
 
 
 @IN_BOTH_DELIVERIES
-@in_batches(COUNT, 25)
+@in_batches(COUNT, 10)
 def test_random_program_has_the_same_records_with_faults(programs: OfflineStack, batch: Batch) -> None:
     def check_one(program: Program, conditions: dict[str, Any]) -> None:
         check(programs, program, "interpret", conditions)
@@ -366,7 +366,7 @@ def test_generator_and_async_programs_have_the_same_records(batch: Batch) -> Non
 
 
 @IN_BOTH_DELIVERIES
-@in_batches(-(-COUNT // 4), 25)
+@in_batches(-(-COUNT // 4), 10)
 def test_cancelled_program_keeps_the_rules_with_faults(programs: OfflineStack, batch: Batch) -> None:
     def check_one(program: Program, conditions: dict[str, Any], at: int) -> None:
         conditions["faults"] = [(at, "cancelled meanwhile"), *conditions["faults"]]
