@@ -142,7 +142,7 @@ TRANSITION_OF: dict[type, Callable[[Any, int], Transition]] = {
     ScheduleSearch: search,
 }
 
-_SPLIT = frozenset({TaskHeartbeat, TaskRecordStep, TaskPublish, TaskSuspend})
+_SPLIT = frozenset({TaskHeartbeat, TaskRecordStep, TaskPublish, TaskSuspend, ExecutionRetry})
 """The kinds of requests that may be several operations."""
 
 Fetch = Callable[[Need], Any]

@@ -28,6 +28,7 @@ from resonate_store.machine.draft import (
 )
 from resonate_store.machine.promises import not_found
 from resonate_store.machine.tasks import offered
+from resonate_store.model.addresses import problem_with_pin
 from resonate_store.model.execution_requests import (
     MAX_SHOWN_CHARS,
     STATUSES_OF,
@@ -40,6 +41,7 @@ from resonate_store.model.execution_requests import (
     ExecutionStatus,
     ExecutionView,
     PromiseCancel,
+    TaskRepin,
 )
 from resonate_store.model.ids import encodable, family_of, is_retry_timer
 from resonate_store.model.ids import problem_with as problem_with_id
@@ -47,6 +49,8 @@ from resonate_store.model.records import EMPTY, END_OF_TIME, Cancellation, Promi
 from resonate_store.model.requests import PromiseSettle, Request, Response
 from resonate_store.model.tags import FUNC, MESSAGE, ORIGIN
 
+MAX_REASON: Final = 1000
+"""The largest number of characters in the reason of a cancellation."""
 MOST_COUNTED: Final = 10_000
 """About how many executions in one status are counted. More are `at_least` so many."""
 MOST_PAUSES: Final = 100
@@ -143,6 +147,21 @@ def problem_with_range(request: ExecutionSearch | ExecutionCount) -> str | None:
         if at is not None and not 0 <= at <= END_OF_TIME:
             return f"{name} is an instant in milliseconds since the epoch and cannot be {at}"
     return None
+
+
+def problem_with_cancellation(request: PromiseCancel) -> str | None:
+    """Return what is wrong with a cancellation, or None if it is valid."""
+    if problem := problem_with_id(request.id):
+        return problem
+    if len(request.reason) > MAX_REASON:
+        return f"the reason of a cancellation has at most {MAX_REASON} characters, not {len(request.reason)}"
+    return None if encodable(request.reason) else "the reason of the cancellation is not valid Unicode text"
+
+
+def problem_with_repin(request: TaskRepin) -> str | None:
+    """Return what is wrong with a move to another version, or None if it is valid."""
+    both = request.unpin and request.pinned and "a task that is unpinned has no version: remove pinned or unpin"
+    return both or problem_with_id(request.id) or problem_with_pin(request.pinned)
 
 
 def get(request: ExecutionGet, now: int) -> Transition:

@@ -57,8 +57,6 @@ from resonate_store.model.tags import DELAY, LINEAGE, SCOPE, TARGET, TIMER
 
 MAX_LIMIT = 1000
 """The largest `limit` of one page of a search."""
-MAX_REASON = 1000
-"""The largest number of characters in the reason of a cancellation."""
 _SOME_INSTANT = 10**13 - 1
 """An instant (ms) with 13 digits, the length of all instants from now until the year 2286."""
 _INSTANT = re.compile(r"[0-9]{1,18}\Z")
@@ -111,14 +109,6 @@ def _dispatch(request: PromiseCreate) -> str | None:
 
 def _settlement(request: PromiseSettle) -> str | None:
     return ids.problem_with(request.id) or _state(request.state) or _value("value", request.value)
-
-
-def _cancellation(request: PromiseCancel) -> str | None:
-    if problem := ids.problem_with(request.id):
-        return problem
-    if len(request.reason) > MAX_REASON:
-        return f"the reason of a cancellation has at most {MAX_REASON} characters, not {len(request.reason)}"
-    return None if encodable(request.reason) else "the reason of the cancellation is not valid Unicode text"
 
 
 class _Known:
@@ -207,11 +197,6 @@ def _task_creation(request: TaskCreate) -> str | None:
 def _acquisition(request: TaskAcquire) -> str | None:
     problem = ids.problem_with(request.id) or _version(request.version) or _lease(request.pid, request.ttl)
     return problem or addresses.problem_with_pin(request.pin)
-
-
-def _repin(request: TaskRepin) -> str | None:
-    both = request.unpin and request.pinned and "a task that is unpinned has no version: remove pinned or unpin"
-    return both or ids.problem_with(request.id) or addresses.problem_with_pin(request.pinned)
 
 
 def _fulfillment(request: TaskFulfill) -> str | None:
@@ -369,7 +354,7 @@ _CHECKS: dict[type, Callable[[Any], str | None]] = {
     PromiseCreate: _creation,
     AwaitedCreate: _creation,
     PromiseSettle: _settlement,
-    PromiseCancel: _cancellation,
+    PromiseCancel: executions.problem_with_cancellation,
     SettleAndResume: _settlement,
     PromiseRecord: _recording,
     PromiseRegisterCallback: _callback,
@@ -385,7 +370,7 @@ _CHECKS: dict[type, Callable[[Any], str | None]] = {
     TaskFence: _fence,
     TaskRecordStep: _step,
     TaskContinueAs: _continuation,
-    TaskRepin: _repin,
+    TaskRepin: executions.problem_with_repin,
     TaskHeartbeat: _heartbeat,
     MessageSend: _message,
     TaskReceive: _receipt,

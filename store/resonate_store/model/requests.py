@@ -402,21 +402,6 @@ InternalRequest = (
     | ExecutionPauses
 )
 Request = ProtocolRequest | InternalRequest
-OWN_REQUESTS = (
-    TaskRecordStep,
-    TaskContinueAs,
-    PromiseCancel,
-    MessageSend,
-    TaskReceive,
-    TaskPublish,
-    TaskRepin,
-    ExecutionSearch,
-    ExecutionGet,
-    ExecutionCount,
-    ExecutionRetry,
-    ExecutionDelete,
-)
-"""Requests that are additions to the official protocol, and that a server names to its clients."""
 Search = PromiseSearch | TaskSearch | ScheduleSearch | ExecutionSearch
 """Requests that are answered with a page of what they find."""
 

@@ -144,3 +144,19 @@ DATA: dict[str, type] = {
     TaskRecordStep.kind: TaskRecordData,
 }
 """The form of the data of each kind of request. For most kinds it is the request itself."""
+
+OWN_REQUESTS = (
+    TaskRecordStep,
+    TaskContinueAs,
+    PromiseCancel,
+    MessageSend,
+    TaskReceive,
+    TaskPublish,
+    TaskRepin,
+    ExecutionSearch,
+    ExecutionGet,
+    ExecutionCount,
+    ExecutionRetry,
+    ExecutionDelete,
+)
+"""Requests that are additions to the official protocol, and that a server names to its clients."""

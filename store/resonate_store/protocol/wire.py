@@ -33,7 +33,6 @@ from resonate_store.model.execution_requests import (
 from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
 from resonate_store.model.records import END_OF_TIME, PromiseView, Schedule, Task
 from resonate_store.model.requests import (
-    OWN_REQUESTS,
     PromiseCreate,
     PromiseGet,
     PromiseRecord,
@@ -62,6 +61,7 @@ from resonate_store.model.schedule_requests import (
 )
 from resonate_store.protocol.forms import (
     DATA,
+    OWN_REQUESTS,
     Action,
     FenceAction,
     TaskCreateData,
