@@ -161,6 +161,7 @@ class DynamoSearch:
                     self._found.append(view)
                 after = place
             keys += len(places)
+            after = horizon
             if horizon is None or self._examined >= MAX_EXAMINED or keys >= MAX_KEYS:
                 return Page(tuple(self._found), horizon)
 

@@ -132,7 +132,9 @@ def test_search_for_executions_of_a_rare_function_is_bounded(
     first = store.apply(ExecutionSearch("pending", "rare", limit=2))
     assert (first.executions, first.cursor is not None, set(wire.taken())) == ((), True, {"Query", "BatchGetItem"})
     assert [id_of(view) for view in all_of(store.apply, ExecutionSearch("pending", "rare", limit=2))] == ["w0"]
+    wire.taken()
     assert len(all_of(store.apply, ExecutionSearch(id="w", limit=4))) == 12
+    assert len(wire.taken()) < 100
 
 
 def test_search_for_halted_executions_beyond_the_bound_is_complete(
