@@ -30,6 +30,7 @@ STOPPED_AT = {
     "2026-11-30/refused.begun": ("refused.5",),
     "2026-11-30/limited.begun": ("limited.2",),
     "2026-11-30/several.begun": ("several.12",),
+    "2026-12-01/retry.begun": ("retry.2~3",),
 }
 """Last records of the histories that do not reach the end of their workflow."""
 POLICIES: dict[str, RetryPolicy] = {
