@@ -171,7 +171,7 @@ def test_task_create_stores_an_acquired_task(store: World) -> None:
     assert stored.task == TaskRecord(
         "acquired", 1, pid="p1", ttl=MINUTE, acquired_at=T0, expires_at=T0 + MINUTE, resumes=()
     )
-    assert (stored.state, stored.created_at, stored.wake_at) == ("pending", T0, T0 + MINUTE)
+    assert (stored.state, stored.created_at, stored.wake_at, stored.rev) == ("pending", T0, T0 + MINUTE, 1)
     assert store.messages() == []
 
 

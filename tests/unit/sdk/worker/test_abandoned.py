@@ -139,6 +139,16 @@ def test_workflow_continues_at_the_deadline_of_a_step(driver: Driver, subtests: 
 
 
 @pytest.mark.usefixtures("functions")
+def test_error_of_an_abandoned_step_names_its_deadline(driver: Driver, hanging: Hanging) -> None:
+    def workflow(ctx: Context) -> Flow:
+        call = ctx.run(hanging.plain).options(timeout=TIMEOUT, durable=False)
+        return (yield from caught(call, ResonateTimedoutError)).timeout
+
+    deadline_s = driver.after(TIMEOUT) / 1000
+    assert driver.run("w", workflow) == deadline_s
+
+
+@pytest.mark.usefixtures("functions")
 def test_async_step_is_cancelled_at_its_deadline(driver: Driver, subtests: pytest.Subtests) -> None:
     for spelling in ("run", "begin_run", "async", "nested"):
         with subtests.test(spelling):

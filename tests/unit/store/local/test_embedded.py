@@ -62,6 +62,13 @@ def test_workflow_completes_with_the_effects_of_its_requests(
     assert store.next_wake_at() is None
 
 
+def test_each_write_of_a_record_increases_its_rev(store: EmbeddedStore) -> None:
+    store.apply(create("p"))
+    store.apply(settle("p"))
+    record = present(store.record("p"))
+    assert (record.rev, record.delivered) == (3, True), "created, settled, and marked as delivered"
+
+
 def test_timeout_notifies_a_listener_once(store: EmbeddedStore, clock: ManualClock, sent: Sent) -> None:
     store.apply(create("p", OUTSIDE, at=T0 + MINUTE))
     store.apply(listen("p"))
