@@ -92,9 +92,12 @@ def test_async_workflow_has_its_promise_before_its_children(driver: Driver) -> N
     async def inner(ctx: Context) -> int:
         return await ctx.run(double, 1)
 
-    assert driver.run("w", runs(inner)) == 2
+    def workflow(ctx: Context) -> Flow:
+        return [(yield ctx.run(inner)), (yield ctx.run(inner).options(timeout=60.0))]
+
+    assert driver.run("w", workflow) == [2, 2]
     ids = [each.id for each in driver.tap.requests if isinstance(each, (PromiseCreate, PromiseRecord))]
-    assert ids == ["w.1", "w.1.1"]
+    assert (ids, len(driver.reports)) == (["w.1", "w.1.1", "w.2", "w.2.1"], 1)
 
 
 def test_asyncio_error_without_a_command_stays_itself(driver: Driver) -> None:

@@ -97,6 +97,18 @@ def test_pause_after_100_attempts_does_not_pass_the_timeout(driver: Driver) -> N
     assert flaky.times[-1] == pytest.approx(1.2, abs=0.1)
 
 
+def test_retry_timer_that_passes_before_the_suspension_ends_no_invocation(driver: Driver) -> None:
+    flaky = Flaky(driver, failures=1)
+
+    def workflow(ctx: Context) -> Flow:
+        call = yield ctx.begin_run(flaky.step).options(retry_policy=Constant(delay=10))
+        yield ctx.run(lambda _: driver.clock.sleep(30_000))
+        return (yield call)
+
+    assert driver.run("w", workflow) == "ok"
+    assert (flaky.times, len(driver.reports)) == ([0, 30], 1)
+
+
 @three_ways
 def test_retried_step_with_an_overridden_id_keeps_its_count(driver: Driver) -> None:
     flaky = Flaky(driver, failures=3)
