@@ -1,13 +1,13 @@
 """Mutants of the machine and the interpreter, judged by the tests that run the changed lines.
 
-    python -m tests.support.mutants draw PLACES.json [--number 400] [--seed 20261130] [FILE ...]
+    python -m tests.support.mutants draw PLACES.json [FILE ...] [--number 400] [--seed 20261130]
+    python -m tests.support.mutants cover COVERAGE [TESTS ...]
     python -m tests.support.mutants run PLACES.json COVERAGE RESULTS.json
 
 `draw` chooses places with a fixed seed. A place is a file, a function, an operator and a number, so it stays the same
-while comments and docstrings change. `run` changes one place after the other in this tree, and runs the tests that
-cover its line, the fast ones first. `COVERAGE` is the data of this run, with the package coverage:
-
-    pytest tests/unit tests/spec --cov=store --cov=sdk --cov-context=test
+while comments and docstrings change. `cover` runs tests, by default unit and spec, and notes which of them run a line.
+`run` changes one place after the other in this tree, and runs the tests that cover its line, each time in a fork of
+this process. `cover` and `run` need the package coverage.
 """
 
 from __future__ import annotations
@@ -16,29 +16,25 @@ import argparse
 import ast
 import itertools
 import json
+import os
 import random
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import boto3  # noqa: F401 (the forks need not import it)
+import moto  # noqa: F401
+import pytest
+
 ROOT = Path(__file__).parents[2]
-ENGINE = (
-    "attempts",
-    "blocking",
-    "conventions",
-    "history",
-    "interpreter",
-    "model",
-    "nodes",
-    "progress",
-    "functions/retries",
-)
 BATCHES = (60, 400)
 """How many tests run before the next ones are started: most mutants are killed by the first."""
 TIMEOUT_S = 300
+OPTIONS = ("-qq", "--tb=no", "-n", "0", "-p", "no:cacheprovider", "-o", "faulthandler_timeout=0")
 
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,
@@ -197,31 +193,28 @@ def covering(data: Any, file: str, line: int) -> list[str]:
     """Return the tests that run a line, or the beginning of its statement."""
     contexts: dict[int, list[str]] = data.contexts_by_lineno(str(ROOT / file))
     for number in range(line, max(0, line - 8), -1):
-        if tests := sorted({each.partition("|")[0] for each in contexts.get(number, ()) if each}):
+        if tests := sorted(each for each in contexts.get(number, ()) if each):
             return tests
     return []
 
 
+def _run(tests: list[str]) -> None:
+    code = pytest.main([*OPTIONS, "-x", *tests])
+    if code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):  # some ids differ in every run
+        code = pytest.main([*OPTIONS, "-x", *{test.partition("[")[0] for test in tests}])
+    os._exit(code)
+
+
 def killed(tests: list[str]) -> bool:
     """Return whether one of the tests fails, or does not end."""
-    starts = [0, *BATCHES, len(tests)]
-    for begin, end in itertools.pairwise(starts):
-        batch = tests[begin : max(begin, end)]
-        if not batch:
-            continue
-        listed = ROOT / ".mutants.txt"
-        listed.write_text("\n".join(batch), "utf-8")
-        command = ["-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", f"@{listed}"]
-        try:
-            done = subprocess.run(
-                [sys.executable, *command], cwd=ROOT, capture_output=True, timeout=TIMEOUT_S, check=False
-            )
-        except subprocess.TimeoutExpired:
-            return True
-        finally:
-            listed.unlink()
-        if done.returncode != 0:
-            return True
+    for begin, end in itertools.pairwise([0, *BATCHES, len(tests)]):
+        if batch := tests[begin : max(begin, end)]:
+            fork = get_context("fork").Process(target=_run, args=(batch,))
+            fork.start()
+            fork.join(TIMEOUT_S)
+            if fork.exitcode != 0:
+                fork.kill()
+                return True
     return False
 
 
@@ -242,25 +235,24 @@ def run(places: list[dict[str, Any]], data: Any, results: Path) -> None:
         finally:
             path.write_text(source, "utf-8")
         results.write_text(json.dumps(known, indent=1), "utf-8")
-    share = sum(each["killed"] for each in known.values()) / max(1, len(known))
-    print(f"{share:.1%} of {len(known)} are killed")
+    print(f"{sum(each['killed'] for each in known.values())} of {len(known)} are killed")
 
 
 def default_files() -> list[str]:
-    machine = sorted((ROOT / "store/resonate_store/machine").glob("[!_]*.py"))
-    engine = [ROOT / "sdk/resonate/engine" / f"{name}.py" for name in ENGINE]
-    return [str(path.relative_to(ROOT)) for path in (*machine, *engine)]
+    folders = (ROOT / "store/resonate_store/machine", ROOT / "sdk/resonate/engine")
+    return [str(path.relative_to(ROOT)) for folder in folders for path in sorted(folder.rglob("[!_]*.py"))]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Judge the tests by mutants.")
     commands = parser.add_subparsers(required=True, dest="command")
-    drawing = commands.add_parser("draw")
+    drawing, covering, running = (commands.add_parser(name) for name in ("draw", "cover", "run"))
     drawing.add_argument("places", type=Path)
     drawing.add_argument("--number", type=int, default=400)
     drawing.add_argument("--seed", type=int, default=20261130)
     drawing.add_argument("files", nargs="*")
-    running = commands.add_parser("run")
+    covering.add_argument("coverage")
+    covering.add_argument("tests", nargs="*", default=["tests/unit", "tests/spec"])
     running.add_argument("places", type=Path)
     running.add_argument("coverage")
     running.add_argument("results", type=Path)
@@ -269,11 +261,18 @@ def main() -> None:
         drawn = draw(options.files or default_files(), options.number, options.seed)
         options.places.write_text(json.dumps(drawn, indent=1), "utf-8")
         return
-    from coverage import CoverageData  # pyright: ignore[reportMissingImports]
+    from coverage import Coverage  # pyright: ignore[reportMissingImports]
 
-    data = CoverageData(options.coverage)
-    data.read()
-    run(json.loads(options.places.read_text("utf-8")), data, options.results)
+    coverage = Coverage(options.coverage, include=[str(ROOT / file) for file in default_files()])
+    if options.command == "cover":
+        contexts = SimpleNamespace(pytest_runtest_logstart=lambda nodeid: coverage.switch_context(nodeid))
+        with coverage.collect():
+            pytest.main([*OPTIONS, *options.tests], [contexts])
+        coverage.save()
+        return
+    coverage.load()
+    sys.dont_write_bytecode = True  # two changes of one size within a second would have the same file
+    run(json.loads(options.places.read_text("utf-8")), coverage.get_data(), options.results)
 
 
 if __name__ == "__main__":
