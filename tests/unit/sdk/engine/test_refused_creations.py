@@ -248,6 +248,17 @@ def test_refused_local_call_rejects_a_workflow_that_never_awaits_it(
                 driver.run("w", workflow, how)
 
 
+def test_error_of_a_workflow_counts_before_a_refused_call(driver: Driver) -> None:
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.begin_run(step)
+        yield ctx.sleep(60)
+        raise KeyError("its own error")
+
+    driver.tap.answer = refuse("w.1")
+    with pytest.raises(KeyError, match="its own error"):
+        driver.run("w", workflow)
+
+
 def test_begun_call_refused_over_http_rejects_its_workflow(serving: Serving) -> None:
     resonate = Resonate.remote(url=serving.url, group="worker", workers=2)
 

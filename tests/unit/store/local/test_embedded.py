@@ -24,6 +24,7 @@ from tests.support.build import (
     fence,
     fulfill,
     listen,
+    recorded,
     release,
     schedule,
     settle,
@@ -81,7 +82,8 @@ def test_timeout_notifies_a_listener_once(store: EmbeddedStore, clock: ManualClo
 def test_transact_carries_out_no_effects(store: EmbeddedStore, clock: ManualClock, sent: Sent) -> None:
     response, (change,) = store.transact(create("w", TARGETED))
     assert (response.status, change.before, change.after) == (200, None, store.record("w"))
-    assert sent == []
+    store.transact(recorded("r"))
+    assert (sent, present(store.record("r")).wake_at) == ([], T0 + MINUTE)
     store.apply(create("other", TARGETED))
     store.apply(listen("other"))
     assert sent == [execute("other", 0)]
