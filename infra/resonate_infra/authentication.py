@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from resonate_store.model.clock import Clock, ambient
-from resonate_store.model.execution_requests import ExecutionCount, ExecutionSearch
+from resonate_store.model.execution_requests import ExecutionCount, ExecutionSearch, TaskCopy
 from resonate_store.model.message_requests import TaskPublish, TaskReceive
 from resonate_store.model.records import lineage_elsewhere
 from resonate_store.model.requests import (
@@ -185,6 +185,8 @@ def _ids_of(request: ProtocolRequest | None) -> Sequence[str] | None:
             return (request.id, *(_creation(action) if isinstance(action, PromiseCreate) else (action.id,)))
         case TaskRecordStep():
             return (request.id, *_creation(request.record))
+        case TaskCopy():
+            return (request.id, request.promise.id, *lineage_elsewhere(request.promise.id, request.promise.tags))
         case TaskReceive():
             return (request.id, request.message, request.place)
         case TaskPublish():

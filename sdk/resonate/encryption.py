@@ -26,7 +26,7 @@ from msgspec.structs import replace
 from resonate.errors import DecryptionError
 from resonate.payloads.readable import ENCRYPTED
 from resonate_store.interface import MinimalStore, Store, StoreWrapper, completed
-from resonate_store.model.execution_requests import ExecutionView
+from resonate_store.model.execution_requests import ExecutionView, TaskCopy
 from resonate_store.model.ids import message_id, random_bytes, state_id
 from resonate_store.model.message_requests import MessageSend, TaskPublish
 from resonate_store.model.records import PromiseView, Schedule, Value
@@ -215,6 +215,9 @@ class EncryptedStore(StoreWrapper):
                 return replace(request, value=self._hide(request.value, "param", place))
             case TaskRecordStep():
                 return replace(request, record=self._sealed_record(request.record))
+            case TaskCopy(promise=copy):
+                param, value = self._hide(copy.param, "param", copy.id), self._hide(copy.value, "value", copy.id)
+                return replace(request, promise=replace(copy, param=param, value=value))
             case TaskCreate():
                 return replace(request, promise=self._sealed_creation(request.promise))
             case TaskFulfill():

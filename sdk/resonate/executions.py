@@ -12,12 +12,13 @@ All of it works in memory, with a table, and with a server of this project. Anot
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from resonate.errors import ResonateStoreError, refusal
+from resonate.operations.forking import Forked, fork, redrive
 from resonate.payloads import waits
 from resonate.payloads.readable import call_in, error_text
 from resonate.validation import require, require_text, require_texts
@@ -259,6 +260,63 @@ class Executions:
         """
         require("id", id, str)
         return "retried" if self._apply(ExecutionRetry(id)).count else "nothing"
+
+    def fork(
+        self,
+        id: str,
+        *,
+        from_command: int | str | None = None,
+        new_id: str | None = None,
+        args: Sequence[Any] | None = None,
+        kwargs: dict[str, Any] | None = None,
+    ) -> Forked:
+        """Run an execution again as a new one, from one of its commands.
+
+            resonate.executions.fork("order-7", from_command=4)
+
+        The outcomes of the commands before are copied. See docs/redrive.md.
+
+        Args:
+            id: the execution. It may be pending, and does not change.
+            from_command: the number of the first command that is issued anew, as `resonate tree` shows it: 4, or "2.1"
+                in a nested workflow. By default it is 1: nothing is copied.
+            new_id: the id of the fork; by default `{id}@1`, or the next number that is free.
+            args, kwargs: its arguments after the context; by default those of the execution.
+
+        Returns:
+            The id of the fork, and how many records were copied. A repeated call completes an interrupted one.
+
+        Raises:
+            ForkError: the execution cannot be forked like this.
+            ResonateStoreError: it does not exist (code 100.40400), or the server does not have this request.
+            TypeError: an argument has the wrong type.
+        """
+        return fork(
+            self._store,
+            id,
+            from_command=from_command,
+            new_id=new_id,
+            args=args,
+            kwargs=kwargs,
+            clock=self._clock,
+        )
+
+    def redrive(self, id: str, *, from_command: int | str | None = None, once: bool = False) -> Forked:
+        """Run a failed execution again from the command that failed, as `{id}@1`, `{id}@2` and so on.
+
+            resonate.executions.redrive("order-7")
+
+        Args:
+            id: the execution.
+            from_command: begin at this command instead; see `fork`.
+            once: do nothing if it was redriven before, whatever has become of that.
+
+        Raises:
+            ForkError: it has not failed, it was redriven already and has not failed again, or no command is surely to
+                blame.
+            ResonateStoreError, TypeError: as for `fork`.
+        """
+        return redrive(self._store, id, from_command=from_command, once=once, clock=self._clock)
 
     def delete(self, id: str) -> int:
         """Delete an execution that has ended, and everything below it. Return how many promises were deleted.

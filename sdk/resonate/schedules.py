@@ -1,4 +1,4 @@
-"""`resonate.schedules`: create, read, pause and delete schedules.
+"""`resonate.schedules`: create, read, change, pause, backfill and delete schedules.
 
 A schedule creates a promise whenever its cron expression occurs, even while none of your processes runs.
 `Resonate.schedule` makes a schedule that calls a registered function. This is the layer below, with the shape and error
@@ -12,16 +12,20 @@ The store does not know idempotency keys: this client keeps them in a tag of the
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from msgspec import Struct
 
-from resonate.errors import ResonateStoreError, refusal
+from resonate.errors import ResonateStoreError
+from resonate.occurrences import DEFINITION, Backfilled, accepted, backfill, updated
 from resonate.promises import DurablePromise, DurableValue, Promises, payload, read_value
 from resonate.validation import require, require_text, require_texts, within_time
 from resonate_store.interface import Store
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.cron import next_runs, problem_with
 from resonate_store.model.records import CatchUp, Overlap, Schedule
-from resonate_store.model.requests import Request, Response
+from resonate_store.model.requests import Request
 from resonate_store.model.schedule_requests import (
     ScheduleCreate,
     ScheduleDelete,
@@ -29,22 +33,12 @@ from resonate_store.model.schedule_requests import (
     SchedulePause,
     ScheduleResume,
     ScheduleTrigger,
+    ScheduleUpdate,
 )
 from resonate_store.model.tags import IDEMPOTENCY_KEY
 
 PROMISE_ID = "{{.id}}.{{.timestamp}}"
 """Default template of the promises' ids: the id of the schedule, and the instant in milliseconds since the epoch."""
-
-_DEFINITION = (
-    "cron",
-    "timezone",
-    "promise_id",
-    "promise_timeout",
-    "promise_param",
-    "promise_tags",
-    "catch_up",
-    "overlap",
-)
 
 
 class DurableSchedule(Struct, frozen=True, kw_only=True):
@@ -177,11 +171,110 @@ class Schedules:
         if differing:
             raise ResonateStoreError(
                 f"Schedule already exists with another {' and '.join(differing)}:"
-                f" schedules.delete({request.id!r}) makes room for the new one",
+                f" schedules.update({request.id!r}, ...) changes it",
                 40901,
                 {"id": request.id, "differs": list(differing)},
             )
         return _shown(schedule)
+
+    def redefine(self, request: ScheduleUpdate) -> DurableSchedule:
+        """Replace the definition of a schedule. Occurrences that exist stay as they are.
+
+        Raises:
+            ResonateStoreError: the schedule does not exist (code 100.40401), the request is invalid, or the server does
+                not have it.
+        """
+        return _shown(self._apply(request))
+
+    def update(
+        self,
+        id: str,
+        *,
+        cron: str | None = None,
+        promise_id: str | None = None,
+        promise_timeout: int | None = None,
+        description: str | None = None,
+        tags: dict[str, str] | None = None,
+        promise_headers: dict[str, str] | None = None,
+        promise_data: str | None = None,
+        promise_tags: dict[str, str] | None = None,
+        timezone: str | None = None,
+        catch_up: CatchUp | None = None,
+        overlap: Overlap | None = None,
+    ) -> DurableSchedule:
+        """Change a schedule, and return it. What is not given stays as it is.
+
+            resonate.schedules.update("nightly", cron="0 3 * * *")
+
+        Occurrences that are due are created by the definition before. Promises that exist stay as they are. With
+        another `cron` or `timezone` the next occurrence is computed anew, from now. The arguments are those of
+        `create`; `timezone="UTC"` and `description=""` remove the ones of the schedule.
+
+        Raises:
+            ResonateStoreError: the schedule does not exist (code 100.40401), the request is invalid, or the server does
+                not have it.
+            TypeError: an argument is of the wrong type.
+        """
+        for name, text in (("cron", cron), ("promise_id", promise_id), ("description", description)):
+            require_text(name, text)
+        for name, text in (("timezone", timezone), ("catch_up", catch_up), ("overlap", overlap)):
+            require_text(name, text)
+        require("promise_timeout", promise_timeout, (int, type(None)), "milliseconds that each promise has")
+        require_texts("tags", tags)
+        require_texts("promise_tags", promise_tags)
+        present = self._apply(ScheduleGet(id))
+        changed: dict[str, Any] = {
+            "cron": cron,
+            "promise_id": promise_id,
+            "promise_timeout": None if promise_timeout is None else within_time(promise_timeout),
+            "promise_tags": promise_tags,
+            "timezone": timezone,
+            "catch_up": catch_up,
+            "overlap": overlap,
+            "description": description,
+        }
+        if tags is not None:
+            kept = {name: text for name, text in present.tags.items() if name == IDEMPOTENCY_KEY}
+            changed["tags"] = {**tags, **kept}
+        if promise_headers is not None or promise_data is not None:
+            changed["promise_param"] = payload(promise_headers, promise_data, "promise_")
+        return self.redefine(updated(present, {name: each for name, each in changed.items() if each is not None}))
+
+    def backfill(
+        self,
+        id: str,
+        begin: int,
+        end: int,
+        *,
+        overlap: Overlap | None = None,
+        most: int = 1000,
+        progress: Callable[[Backfilled], None] = lambda _: None,
+    ) -> Backfilled:
+        """Create the occurrences of a part of the past that have no promise.
+
+            resonate.schedules.backfill("nightly", 1_750_000_000_000, 1_750_600_000_000)
+
+        Each has its whole time from now on. It can be repeated: what exists is not created again. With the overlap
+        policy "skip", an occurrence is left out while the previous one is pending. A later call creates it.
+
+        Args:
+            id: the schedule, which may be paused.
+            begin, end: the first and the last instant, in milliseconds since the epoch. Occurrences that are still to
+                come are left out.
+            overlap: the policy; by default that of the schedule.
+            most: how many occurrences the part may have.
+            progress: gets the numbers so far.
+
+        Returns:
+            How many occurrences were created, existed already, and were skipped.
+
+        Raises:
+            ValueError: the part has more than `most` occurrences.
+            ResonateStoreError: the schedule does not exist (code 100.40401), its occurrences share ids, or the server
+                does not have this request.
+            TypeError: an argument is of the wrong type.
+        """
+        return backfill(self._store, self._clock, id, begin, end, overlap, most, progress)
 
     def get(self, id: str) -> DurableSchedule:
         """Return a schedule.
@@ -198,7 +291,7 @@ class Schedules:
             ResonateStoreError: the schedule does not exist (code 100.40401).
         """
         require("id", id, str)
-        _accepted(self._store.apply(ScheduleDelete(id)), id)
+        accepted(self._store.apply(ScheduleDelete(id)), id)
 
     def pause(self, id: str) -> DurableSchedule:
         """Pause a schedule until `resume`, and return it. Raises the errors of `get`."""
@@ -220,7 +313,7 @@ class Schedules:
         """
         require("id", id, str)
         response = self._store.apply(ScheduleTrigger(id))
-        _accepted(response, id)
+        accepted(response, id)
         assert response.promise is not None
         return Promises(self._store).shown(response.promise)
 
@@ -237,7 +330,7 @@ class Schedules:
         id = getattr(request, "id", "")
         require("id", id, str)
         response = self._store.apply(request)
-        _accepted(response, id)
+        accepted(response, id)
         assert response.schedule is not None
         return response.schedule
 
@@ -282,15 +375,7 @@ def upcoming(cron: str, after: int, count: int = 10, timezone: str | None = None
 
 def differences(request: ScheduleCreate, schedule: Schedule) -> tuple[str, ...]:
     """Return the names of the fields in which a stored schedule differs from a request."""
-    return tuple(name for name in _DEFINITION if getattr(request, name) != getattr(schedule, name))
-
-
-def _accepted(response: Response, id: str) -> None:
-    if response.ok:
-        return
-    if response.status == 404:
-        raise ResonateStoreError("The specified schedule was not found", 40401, {"id": id})
-    raise refusal(response.status, response.error, {"id": id})
+    return tuple(name for name in DEFINITION if getattr(request, name) != getattr(schedule, name))
 
 
 def _shown(schedule: Schedule) -> DurableSchedule:

@@ -10,6 +10,7 @@ import pytest
 import resonate_store.dynamo.s3
 import resonate_store.dynamo.store
 from resonate.errors import PayloadTooLargeError
+from resonate.operations.forking import fork
 from resonate.testing.faults import Killed
 from resonate_infra.testing.moto.cloud import CountedCall, Moment
 from resonate_infra.testing.stack import OfflineStack
@@ -104,6 +105,21 @@ def test_large_values_are_deleted_by_delete_execution(stack: OfflineStack, begin
     stack.pump()
     assert objects(stack) == set()
     assert items(stack) == []
+
+
+def test_fork_has_copies_of_large_values(stack: OfflineStack, begin: Begin) -> None:
+    begin("w1", "bulky", TEXT)
+    stack.run_until_complete("w1")
+    fork(stack.store, "w1", from_command=3, new_id="w2", clock=stack.clock)
+    own = claimed(stack)
+    assert stack.store.delete_execution("w1") == 5
+    stack.pump()
+    expected = stack.result("w2")
+
+    assert expected is not None
+    assert objects(stack) == claimed(stack).keys()
+    assert len(own.keys() & claimed(stack).keys()) >= 2, "not those of the deleted execution"
+    assert removable(stack) == set()
 
 
 def test_value_above_the_limit_is_an_error_of_its_call(stack: OfflineStack, begin: Begin) -> None:

@@ -114,6 +114,30 @@ def test_deleted_or_paused_schedule_is_removed_from_eventbridge(stack: OfflineSt
     assert journal.runs[f"s.{first + 12 * MINUTE}"] == 1
 
 
+def test_changed_schedule_recurs_as_changed(stack: OfflineStack, client: Resonate) -> None:
+    first = first_minute(stack)
+    client.schedule("s", "double", "* * 13 * fri", 4)
+    stack.pump()
+    assert len(recurring(stack)) == 2
+    client.update_schedule("s", "double", "* * * * *", 5)
+    stack.pump()
+    assert recurring(stack) == ["cron(* * * * ? *) UTC"]
+
+    stack.advance(minutes=3)
+    runs(stack, "s", first, 3)
+    assert client.get(f"s.{first}").result(0) == 10
+
+
+def test_backfilled_occurrences_run_once(stack: OfflineStack, client: Resonate) -> None:
+    first = first_minute(stack)
+    client.schedule("s", "double", "* * * * *", 4)
+    begin = first - 200 * MINUTE
+    for created in (200, 0):
+        assert client.schedules.backfill("s", begin, first).created == created
+        stack.pump()
+    runs(stack, "s", begin, 200)
+
+
 def test_schedule_that_was_not_armed_is_fired_by_the_sweep(stack: OfflineStack, client: Resonate) -> None:
     # The stream record of the creation is lost. The sweep finds the schedule late, and arms it.
     first = first_minute(stack)

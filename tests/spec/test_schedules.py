@@ -5,7 +5,7 @@ The corpus has most of their answers.
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -14,12 +14,14 @@ from msgspec.structs import replace
 from resonate_store.model.records import Schedule, SettledState
 from resonate_store.model.requests import PromiseCreate
 from resonate_store.model.schedule_requests import (
+    ScheduleBackfill,
     ScheduleDelete,
     ScheduleFire,
     ScheduleGet,
     SchedulePause,
     ScheduleResume,
     ScheduleTrigger,
+    ScheduleUpdate,
 )
 from resonate_store.model.tags import BRANCH, DELAY, ORIGIN, PARENT, PREFIX, SCHEDULE, TARGET, TIMER
 from tests.support.build import DAY, HOUR, MINUTE, SECOND, TARGETED, create, execute, schedule, settle, value
@@ -346,3 +348,90 @@ def test_trigger_of_a_paused_schedule_creates_an_occurrence_now(store: World) ->
     assert store.messages() == [execute(id, 0)]
     shown = present(store.apply(ScheduleGet("s")).schedule)
     assert (shown.last_promise, shown.last_run_at, shown.next_run_at) == (id, None, FIRST)
+
+
+def update(cron: str = "* * * * *", **fields: Any) -> ScheduleUpdate:
+    """Return an update of the schedule `s`; without arguments it changes nothing."""
+    before = schedule("s", cron)
+    names = before.__struct_fields__
+    return ScheduleUpdate(**{**{name: getattr(before, name) for name in names}, **fields})
+
+
+def test_update_arms_a_schedule_again_only_for_another_expression(store: World) -> None:
+    store.apply(schedule("s"))
+    store.recurring.clear()
+    store.fired.clear()
+    assert store.apply(update()).schedule == store.apply(ScheduleGet("s")).schedule
+    assert present(store.apply(update(promise_timeout=7)).schedule).promise_timeout == 7
+    assert (store.recurring, store.fired) == ({}, [])
+    assert present(store.apply(update("0 12 * * *", timezone="Europe/Berlin")).schedule).next_run_at == T0 + 68_000_000
+    assert (store.recurring, store.fired) == ({"s": ("0 12 * * *", "Europe/Berlin")}, [])
+
+
+def test_update_first_creates_what_the_definition_before_has_due(store: World) -> None:
+    store.apply(schedule("s", timeout=DAY))
+    with store.holding() as backlog:
+        store.clock.advance(2 * MINUTE + 20 * SECOND)
+        updated = present(store.apply(update("@hourly", promise_tags={**TARGETED, "new": "yes"})).schedule)
+        backlog.clear()
+    for id in occurrences(store, 3):
+        assert "new" not in present(store.record(id)).tags
+    assert (updated.last_run_at, updated.next_run_at) == (FIRST + 2 * MINUTE, FIRST + 53 * MINUTE)
+
+
+def test_update_waits_until_many_missed_occurrences_are_created(store: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resonate_store.machine.schedules.MAX_OCCURRENCES", 2)
+    store.apply(schedule("s", timeout=DAY))
+    with store.holding() as backlog:
+        store.clock.advance(HOUR)
+        refused = store.apply(update("@hourly"))
+        backlog.clear()
+    assert (refused.status, refused.error) == (
+        409,
+        "occurrences of schedule 's' were missed and are being created: update it again later",
+    )
+    assert store.apply(ScheduleGet("s")).schedule == present(store.apply(ScheduleGet("s")).schedule)
+
+
+def test_backfill_creates_a_bounded_number_in_one_request(store: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resonate_store.machine.schedules.MAX_OCCURRENCES", 4)
+    store.apply(schedule("s", timeout=HOUR))
+    begin, end = FIRST - 10 * MINUTE, FIRST - MINUTE
+    counts: list[tuple[int, int]] = []
+    at: str | None = str(begin)
+    while at is not None:
+        response = store.apply(ScheduleBackfill("s", int(at), end))
+        backfilled = present(response.backfill)
+        counts.append((backfilled.created, backfilled.existing))
+        at = response.cursor
+    assert counts == [(4, 0), (4, 0), (2, 0)]
+    assert present(store.apply(ScheduleBackfill("s", begin, begin + HOUR)).backfill).existing == 4
+    for id in (f"s.{begin + n * MINUTE}" for n in range(10)):
+        record = present(store.record(id))
+        assert (record.created_at, record.timeout_at) == (T0, T0 + HOUR)
+        assert record.tags == lineage(id)
+    assert len(store.messages()) == 10
+    assert store.record(f"s.{FIRST}") is None, "it is still to come"
+
+
+def test_backfill_that_skips_creates_the_next_one_after_the_last(store: World) -> None:
+    store.apply(
+        schedule("s", timeout=HOUR, overlap="skip") if False else replace(schedule("s", timeout=HOUR), overlap="skip")
+    )
+    request = ScheduleBackfill("s", FIRST - 3 * MINUTE, FIRST - MINUTE)
+    for number in range(3):
+        backfilled = present(store.apply(request).backfill)
+        assert (backfilled.created, backfilled.existing, backfilled.skipped) == (1, number, 2 - number)
+        last = f"s.{FIRST + (number - 3) * MINUTE}"
+        assert present(store.apply(ScheduleGet("s")).schedule).last_promise == last
+        assert store.apply(settle(last)).ok
+    assert present(store.apply(replace(request, overlap="allow")).backfill).existing == 3
+
+
+def test_backfill_of_a_paused_schedule_reaches_until_now(store: World) -> None:
+    store.apply(schedule("s", timeout=HOUR))
+    store.apply(SchedulePause("s"))
+    store.clock.advance(2 * MINUTE)
+    assert present(store.apply(ScheduleBackfill("s", FIRST, FIRST + HOUR)).backfill).created == 2
+    store.apply(ScheduleResume("s"))
+    occurrences(store, 2)

@@ -17,6 +17,7 @@ from resonate_store.model.execution_requests import (
     ExecutionView,
     PromiseCancel,
     TaskContinueAs,
+    TaskCopy,
     TaskRepin,
 )
 from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
@@ -35,6 +36,7 @@ from resonate_store.model.requests import (
     TaskContinue,
     TaskCreate,
     TaskFence,
+    TaskFork,
     TaskFulfill,
     TaskGet,
     TaskHalt,
@@ -46,6 +48,8 @@ from resonate_store.model.requests import (
     TaskSuspend,
 )
 from resonate_store.model.schedule_requests import (
+    BackfillCounts,
+    ScheduleBackfill,
     ScheduleCreate,
     ScheduleDelete,
     ScheduleGet,
@@ -53,6 +57,7 @@ from resonate_store.model.schedule_requests import (
     ScheduleResume,
     ScheduleSearch,
     ScheduleTrigger,
+    ScheduleUpdate,
 )
 
 CREATE = PromiseCreate("a.1", 1000, Value({"h": "1"}, "ZGF0YQ=="), {"resonate:target": "poll://any@default"})
@@ -142,6 +147,7 @@ REQUESTS: list[ProtocolRequest] = [
     TaskHalt("a"),
     TaskHalt("a", 4, "poison"),
     TaskContinue("a"),
+    TaskContinue("a", copied=True),
     TaskContinueAs("a", 1, 2),
     ExecutionSearch(),
     ExecutionSearch("failed", "order", {"k": "v"}, "a", 5, 9, limit=7, cursor="after"),
@@ -153,6 +159,9 @@ REQUESTS: list[ProtocolRequest] = [
     TaskRepin("a"),
     TaskRepin("a", "lambda://worker:7"),
     TaskRepin("a", unpin=True),
+    TaskFork("a", 1000, Value(data="dg=="), {"k": "v"}),
+    TaskFork("a", 1000, generation=2),
+    TaskCopy("a", SETTLED),
     TaskSearch(),
     TaskSearch("halted", 7, "after"),
     ScheduleGet("s"),
@@ -164,6 +173,9 @@ REQUESTS: list[ProtocolRequest] = [
     SchedulePause("s"),
     ScheduleResume("s"),
     ScheduleTrigger("s"),
+    ScheduleUpdate("s", "* * * * *", "{{.id}}.{{.timestamp}}", 10, Value(data="x"), {"k": "v"}),
+    ScheduleBackfill("s", 1, 2),
+    ScheduleBackfill("s", 1, 2, "skip"),
     ScheduleSearch(),
     ScheduleSearch({"k": "v"}, 7, "after"),
 ]
@@ -261,6 +273,12 @@ RESPONSES: list[tuple[ProtocolRequest, Response, dict[str, Any]]] = [
         Response(task=replace(TASK, pinned="")),
         {"task": {**SHOWN_TASK, "pinned": ""}},
     ),
+    (
+        TaskFork("a", 1000),
+        Response(promise=PROMISE, task=TASK),
+        {"promise": SHOWN_PROMISE, "task": SHOWN_TASK},
+    ),
+    (TaskCopy("a", SETTLED), Response(promise=SETTLED), {"promise": SHOWN_SETTLED}),
     (TaskSearch(), Response(tasks=(TASK,)), {"tasks": [SHOWN_TASK]}),
     (ScheduleGet("s"), Response(schedule=SCHEDULE), {"schedule": SHOWN_SCHEDULE}),
     (ScheduleDelete("s"), Response(), {}),
@@ -270,6 +288,12 @@ RESPONSES: list[tuple[ProtocolRequest, Response, dict[str, Any]]] = [
         ScheduleTrigger("s"),
         Response(schedule=SCHEDULE, promise=PROMISE),
         {"schedule": SHOWN_SCHEDULE, "promise": SHOWN_PROMISE},
+    ),
+    (ScheduleUpdate("s", "@daily", "x", 1), Response(schedule=SCHEDULE), {"schedule": SHOWN_SCHEDULE}),
+    (
+        ScheduleBackfill("s", 1, 2),
+        Response(schedule=SCHEDULE, backfill=BackfillCounts(1, 2, 3), cursor="2"),
+        {"schedule": SHOWN_SCHEDULE, "backfill": {"created": 1, "existing": 2, "skipped": 3}, "cursor": "2"},
     ),
     (ScheduleSearch(), Response(schedules=(SCHEDULE,), cursor="s"), {"schedules": [SHOWN_SCHEDULE], "cursor": "s"}),
 ]

@@ -21,6 +21,7 @@ from unittest.mock import patch
 from botocore.exceptions import EndpointConnectionError
 
 from resonate.errors import ResonateStoreError
+from resonate.operations.forking import fork
 from resonate.payloads import codec
 from resonate.retry_policies import Constant
 from resonate.schedules import Schedules
@@ -1307,3 +1308,20 @@ def conclude_pinned(stack: Substrate) -> Any:
 
 
 scenario("pinned", begin_pinned, conclude_pinned, result=["lambda://gone:7", ["before now", "after now"]])
+
+
+def begin_fork(stack: Substrate) -> None:
+    """Fork an execution that has failed and compensated, with another argument, and let it run until it sleeps."""
+    stack.start("forked", id="source")
+    stack.run_until_complete("source", days=1)
+    fork(stack.store, "source", new_id="forked", args=[True], clock=stack.clock)
+    stack.advance(minutes=2)
+
+
+scenario(
+    "forked",
+    begin_fork,
+    None,
+    result=["paid then", 8, "source", "after now"],
+    histories=("forked",),
+)

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from msgspec import structs
 
+from resonate.payloads import codec
 from resonate_store.dynamo.items import entry_of, expiry_of, is_entry
 from resonate_store.model import tags
 from resonate_store.model.records import Claim, Record, ScheduleRecord, TaskRecord, Value
@@ -124,6 +125,9 @@ TASKS["2026-11-30"] = {
     "interrupted": {"interrupted": SUSPENDED},
 }
 TASKS["2026-12-01"] = {"pinned": {"pinned": "pending, acquired"}, "retry": {"retry": SUSPENDED}}
+TASKS["2026-12-01-forks"] = {
+    "forked": {"source": "rejected, fulfilled", "forked": SUSPENDED, "forked.2": DONE},
+}
 TASKS["2026-11-30"] |= {"limited": {"limited": SUSPENDED}, "endless": {"endless": SUSPENDED}}
 """The states of promises and tasks in the fixtures of each generation, by scenario."""
 
@@ -344,6 +348,15 @@ def test_fixtures_have_each_tag_that_is_stored(substrate: str) -> None:
     found = {tag for each in entries if isinstance(each, Record) for tag in each.tags if tag.startswith("resonate:")}
     known = {value for name, value in vars(tags).items() if name.isupper() and isinstance(value, str)}
     assert found == known | {"resonate:root"}, "the official SDKs write the root"
+
+
+@both
+def test_fixture_of_a_fork_has_its_keys(substrate: str) -> None:
+    fork = entry(substrate, "forked", "forked", "2026-12-01-forks")
+    assert (fork.tags["resonate:forked-from"], fork.tags["resonate:key-stem"]) == ("source", "source")
+    keys = entry(substrate, "forked", "forked.0~keys", "2026-12-01-forks")
+    assert codec.decode(keys.value) == {".1": ["run stamp", None], ".2": ["run stamp", "source.2"]}
+    assert entry(substrate, "forked", "source.2", "2026-12-01-forks").tags["resonate:undoes"] == "1"
 
 
 @both

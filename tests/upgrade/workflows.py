@@ -712,3 +712,15 @@ def endless(ctx: Context, number: int = 1) -> Flow:
     if number == 2:
         yield ctx.sleep(LONG)
     return ctx.continue_as(number + 1)
+
+
+@resonate.register
+def forked(ctx: Context, works: bool = False) -> Flow:
+    """Fail and compensate in the source. In the fork, call another execution and sleep."""
+    saga = ctx.saga()
+    paid = yield saga.run(stamp, "paid", undo=(stamp, "refunded"))
+    if not works:
+        raise ValueError("no")
+    called = yield ctx.rpc("double", 4)
+    yield ctx.sleep(LONG)
+    return [paid, called, ctx.info.idempotency_key, (yield ctx.run(stamp, "after"))]

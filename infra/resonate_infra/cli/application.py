@@ -53,7 +53,7 @@ COMMANDS = {
         "Write a new project: workflows, a test that passes, and a template that adds them to a deployment.",
     ),
     "executions": LazyCommand(
-        "executions", "group", "List, cancel, retry, delete and move executions, and send messages to them."
+        "executions", "group", "List, cancel, retry, fork, delete and move executions, and send messages to them."
     ),
     "promises": LazyCommand("promises", "group", "Show, create and settle promises."),
     "tasks": LazyCommand("tasks", "group", "Show, halt and continue tasks."),

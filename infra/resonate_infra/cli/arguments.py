@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, NoReturn
 
 from resonate_infra.cli.exits import USAGE, Failure
@@ -95,7 +96,7 @@ def instant_of(text: str | None, option: str, now: int) -> int | None:
         return None
     if _DURATION.fullmatch(text.strip()):
         return max(0, now - milliseconds_of(text, option))
-    from datetime import UTC, datetime
+    from datetime import UTC
 
     try:
         at = datetime.fromisoformat(text.strip())

@@ -9,26 +9,23 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
-from resonate.client.caller import Caller, check_call
 from resonate.client.function import Function
+from resonate.client.scheduling import Scheduling
 from resonate.dependencies import Dependencies
 from resonate.message_sources.source import Messages
 from resonate.process.runtime import Runtime
 from resonate.process.store_choice import check_stores, encrypted, memory_store, messages_of, store_of_environment
 from resonate.promises import Promises
 from resonate.retry_policies import RetryPolicy
-from resonate.validation import Seconds, require, seconds_of, within_time
+from resonate.validation import Seconds, require, seconds_of
 from resonate.worker.resources import Resources
 from resonate.worker.worker import Worker
 from resonate.workflow.context import Context
-from resonate.workflow.options import DEFAULT_TIMEOUT, Options, PolicyFor
+from resonate.workflow.options import Options, PolicyFor
 from resonate.workflow.registry import Registry
 from resonate_store.interface import MinimalStore, completed
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.ids import random_id
-from resonate_store.model.records import CatchUp, Overlap
-from resonate_store.model.schedule_requests import ScheduleCreate
-from resonate_store.model.tags import BRANCH, ORIGIN, PARENT, PREFIX
 from resonate_store.server_clock import time_of
 
 if TYPE_CHECKING:
@@ -37,7 +34,6 @@ if TYPE_CHECKING:
     from resonate.encryption import Encryptor
     from resonate.executions import Executions
     from resonate.message_sources import LocalMessageSource, MessageSource
-    from resonate.schedules import DurableSchedule, Schedules
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -50,7 +46,7 @@ class Registering(Protocol):
     def __call__(self, func: Callable[Concatenate[Context, P], R], /) -> Function[P, R]: ...
 
 
-class Resonate(Caller):
+class Resonate(Scheduling):
     """A program's connection to Resonate: in memory, with a server, with DynamoDB, or in a Lambda function::
 
         resonate = Resonate.local()
@@ -282,15 +278,8 @@ class Resonate(Caller):
         return self._promises
 
     @property
-    def schedules(self) -> Schedules:
-        """Schedules of the store: create, get, delete, pause, resume, trigger. See `resonate.schedules.Schedules`."""
-        from resonate.schedules import Schedules  # here, because every cold start would pay for it
-
-        return Schedules(self._store, time_of(self._store, self._clock))
-
-    @property
     def executions(self) -> Executions:
-        """Executions of the store: list, get, count, retry, delete. See `resonate.executions.Executions`."""
+        """Executions of the store: list, get, count, retry, fork, delete. See `resonate.executions.Executions`."""
         from resonate.executions import Executions  # here, because every cold start would pay for it
 
         return Executions(self._store, time_of(self._store, self._clock))
@@ -368,54 +357,6 @@ class Resonate(Caller):
             return functools.partial(self.register, name=name, version=version, validate=validate)
         registered: Function[..., Any] = Function(self, self._registry.add(func, name, version, validate=validate))
         return registered
-
-    @overload
-    def schedule(self, id: str, func: str, cron: str, *args: Any, **kwargs: Any) -> DurableSchedule: ...
-    @overload
-    def schedule(
-        self, id: str, func: Callable[Concatenate[Context, P], Any], cron: str, *args: P.args, **kwargs: P.kwargs
-    ) -> DurableSchedule: ...
-    def schedule(
-        self, id: str, func: Callable[..., Any] | str, cron: str, *args: Any, **kwargs: Any
-    ) -> DurableSchedule:
-        """Call a function on a worker whenever `cron` occurs. No process needs to run in between.
-
-            resonate.options(timezone="Europe/Berlin").schedule("daily", report, "0 7 * * *", user_id)
-
-        Each occurrence is an execution of its own, with the id `{id}.{instant in milliseconds}`. Its timeout counts
-        from that instant. The same schedule can be defined again, for example at each start of a worker. Target,
-        timeout, tags, `timezone`, `catch_up` and `overlap` are set by `options`.
-
-        Args:
-            id: the id of the schedule.
-            func: a registered function, or a name.
-            cron: five fields in Unix numbering, or `@hourly` and the like; see `resonate_store.model.cron`.
-            args, kwargs: the arguments of each call.
-
-        Returns:
-            The schedule.
-
-        Raises:
-            ResonateStoreError: a schedule with this id has another definition (code 100.40901), or `cron` is invalid.
-            SignatureError: the arguments do not fit the function `func`.
-        """
-        check_call(id, func)
-        name, version = self._named(func, args, kwargs)
-        self._runtime.start()
-        each = self._creation(id, name, version, args, kwargs, self._target_of(name, version))
-        options = self._options
-        request = ScheduleCreate(
-            id,
-            cron,
-            "{{.id}}.{{.timestamp}}",
-            within_time(round((DEFAULT_TIMEOUT if options.timeout is None else options.timeout) * 1000)),
-            each.param,
-            {name: text for name, text in each.tags.items() if name not in (ORIGIN, BRANCH, PARENT, PREFIX)},
-            options.timezone,
-            cast("CatchUp", options.catch_up or "all"),
-            cast("Overlap", options.overlap or "allow"),
-        )
-        return self.schedules.define(request)
 
     def handler(self, *, span_processor: SpanProcessor | None = None) -> Callable[[Any, Any], Any]:
         """Return the Lambda handler of a worker: `handler = resonate.handler()`. See `resonate.aws_lambda.handler`.

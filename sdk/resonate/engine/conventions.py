@@ -23,7 +23,18 @@ from resonate_store.model import ids
 from resonate_store.model.addresses import expand
 from resonate_store.model.records import SettledState, Value
 from resonate_store.model.requests import PromiseCreate, PromiseRecord
-from resonate_store.model.tags import BRANCH, FUNC, IDEMPOTENCY_KEY, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
+from resonate_store.model.tags import (
+    BRANCH,
+    FUNC,
+    IDEMPOTENCY_KEY,
+    KEY_STEM,
+    ORIGIN,
+    PARENT,
+    PREFIX,
+    SCOPE,
+    TARGET,
+    TIMER,
+)
 
 _SHORT_ID = ids.MAX_ID_BYTES // 4
 """An id of at most this many characters is within the limit of bytes, in any alphabet."""
@@ -95,7 +106,9 @@ class Conventions:
         if key is not None:
             tags = {**tags, IDEMPOTENCY_KEY: key}
         version = self._registry.version_of(func)
-        info = Info(1, timeout_at / 1000, tags.copy(), version, key or id)
+        if key is None:
+            key = id if parent.names is None else parent.names.key(id, place, f"run {command.name}")
+        info = Info(1, timeout_at / 1000, tags.copy(), version, key)
         kind = kind_of(func)
         node.work = Work(
             node,
@@ -160,6 +173,8 @@ class Conventions:
             target = opts.target or self._registry.target_of(command.name, version, self._group, self._default_target)
             tags[TARGET] = expand(target)
             tags[FUNC] = command.name
+            if parent.names is not None:
+                tags[KEY_STEM] = parent.names.key(id, place, f"rpc {command.name}")
             param = codec.encode_call(command.name, command.args, command.kwargs, version, node.encoder)
             signature = self._signature(command.name, version)
             if node.encoder is None:

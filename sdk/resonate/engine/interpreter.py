@@ -25,7 +25,7 @@ from resonate.engine.functions.exits import failure_of
 from resonate.engine.history import may_belong
 from resonate.engine.model import NOTHING_YET, Coroutine, Node, Outcome, Work, in_rows, is_within, noted
 from resonate.errors import NonDeterminismError, ResultTypeError, refusal
-from resonate.idempotency import already_exists, belongs_elsewhere, created_alike
+from resonate.idempotency import KEYS, already_exists, belongs_elsewhere, created_alike
 from resonate.payloads import codec
 from resonate.workflow.options import DEFAULT_TARGET
 from resonate.workflow.registry import Registry
@@ -91,6 +91,9 @@ class Execution(Cancelling):
         self._version = version
         self._progress.resumed_by = frozenset(resumed_by)
         self._remember(self.root.node.id, children)
+        names = self.root.lineage.names
+        if names is not None and (keys := self.records.by_id.get(f"{self.root.context.stem}{KEYS}")) is not None:
+            names.learn(codec.decode(keys.value))
         if canceled is not None:
             self.note_cancellation(canceled)
         # A message that waits may be older than the execution.

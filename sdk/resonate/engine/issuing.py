@@ -248,6 +248,8 @@ class Issuing(Patches, InboxCommands):
         """Return the node of a command: an existing one, or a new one, whose actions it queues."""
         parent = coroutine.work
         id = command.opts.id or place
+        if id != place and parent.lineage.names is not None:
+            id = parent.lineage.names.own_id(id, place, command.kind)
         existing = self.nodes.get(id)
         remote = isinstance(command, RemoteCall)
         detached = remote and not command.attached

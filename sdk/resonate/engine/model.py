@@ -16,6 +16,7 @@ from msgspec import Struct, field
 
 from resonate.encoders import Encoder
 from resonate.engine.functions.exits import failure_of
+from resonate.idempotency import ForkNames
 from resonate.retry_policies import RetryPolicy
 from resonate.workflow.commands import Command, PromiseCommand, RemoteCall, sentence
 from resonate.workflow.context import Context
@@ -64,8 +65,8 @@ def kind_of(func: Callable[..., Any]) -> Kind:
 class Lineage(Struct):
     """What the promises of a workflow's children inherit from it.
 
-    `timeout_at` (ms) limits their deadlines, and `tags` are those of every local child. Steps that call the same
-    function share one dictionary of tags, so that a long workflow needs less memory.
+    `timeout_at` (ms) limits their deadlines, and `tags` are those of every local child. `names` is set in a fork. Steps
+    that call the same function share one dictionary of tags, so that a long workflow needs less memory.
     """
 
     id: str
@@ -73,10 +74,11 @@ class Lineage(Struct):
     prefix: str
     timeout_at: int
     tags: dict[str, str]
+    names: ForkNames | None = None
     _of_steps: dict[str, dict[str, str]] = {}
 
     @classmethod
-    def of(cls, id: str, origin: str, prefix: str, timeout_at: int) -> Lineage:
+    def of(cls, id: str, origin: str, prefix: str, timeout_at: int, names: ForkNames | None = None) -> Lineage:
         """Return the lineage of the children of the promise `id`."""
         tags = {
             SCOPE: "local",
@@ -85,15 +87,16 @@ class Lineage(Struct):
             BRANCH: id,
             PREFIX: prefix,
         }
-        return cls(id, origin, prefix, timeout_at, tags)
+        return cls(id, origin, prefix, timeout_at, tags, names)
 
     def below(self, id: str, timeout_at: int) -> Lineage:
         """Return the lineage of the children of the promise `id`, which is itself a child in this lineage."""
-        return Lineage.of(id, self.origin, self.prefix, timeout_at)
+        return Lineage.of(id, self.origin, self.prefix, timeout_at, self.names)
 
     def apart(self, origin: str) -> Lineage:
         """Return this lineage for a promise that is the root of a tree of its own."""
-        return Lineage(self.id, origin, self.prefix, self.timeout_at, {**self.tags, ORIGIN: origin})
+        names = None if self.names is None else self.names.apart(origin)
+        return Lineage(self.id, origin, self.prefix, self.timeout_at, {**self.tags, ORIGIN: origin}, names)
 
     def tags_of(self, func: str, tags: dict[str, str] | None) -> dict[str, str]:
         """Return the tags of a local call of the function `func`, with the user's `tags`."""

@@ -254,6 +254,18 @@ _MESSAGE_ERRORS: dict[int, type[MessageError]] = {
 }
 
 
+class ForkError(ResonateError):
+    """An execution cannot be forked or redriven like this. The text says why, and what to do.
+
+    Args:
+        mesg: why.
+    """
+
+    def __init__(self, mesg: str) -> None:
+        super().__init__(mesg, 330)
+        self.args = (mesg,)
+
+
 def message_refusal(status: int, reason: str | None) -> ResonateError:
     """Return the error of a message that was refused with this status and reason."""
     if status == 501:

@@ -32,6 +32,7 @@ from resonate.errors import (
     ResultTypeError,
     SignatureError,
 )
+from resonate.idempotency import KEYS, ForkNames
 from resonate.payloads import codec
 from resonate.payloads.fitting import Unfit
 from resonate.worker.generations import NO_GENERATIONS, is_older, later_generation
@@ -43,11 +44,11 @@ from resonate.workflow.continuation import Callee, RootContext
 from resonate.workflow.options import DEFAULT_TARGET, UNSET, Options
 from resonate.workflow.registry import Registered, Registry
 from resonate.workflow.signatures import Signature, check, signature_of
-from resonate_store.interface import StoreError
+from resonate_store.interface import StoreError, whole
 from resonate_store.model.addresses import FunctionVersion
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import Response, TaskAcquire, TaskHalt, TaskRelease
-from resonate_store.model.tags import FUNC, IDEMPOTENCY_KEY, ORIGIN, PREFIX
+from resonate_store.model.tags import FUNC, IDEMPOTENCY_KEY, KEY_STEM, ORIGIN, PREFIX
 
 logger = logging.getLogger("resonate.worker")
 
@@ -221,6 +222,8 @@ class Worker:
             execution.takes_messages = self._store.takes_messages
             if children is None:
                 children = self._store.children(task.id) if task.version > 1 or task.messages else ()
+            if execution.root.lineage.names is not None:
+                children = [whole(child, self._store) if child.id.endswith(KEYS) else child for child in children]
             now = self.resources.time.now()
             execution.start(children, now, task.resumed_by, task.cancel, task.version)
             report = run.to_the_end()
@@ -325,7 +328,7 @@ class Worker:
         node = Node(promise.id, promise.timeout_at)
         node.annotation = signature.result
         node.encoder = encoder
-        key = promise.tags.get(IDEMPOTENCY_KEY, promise.id)
+        key = promise.tags.get(IDEMPOTENCY_KEY) or promise.tags.get(KEY_STEM, promise.id)
         info = Info(1, promise.timeout_at / 1000, promise.tags, registered.version, key, generation or 1)
         refusal = None if self._store.has_generations else NO_GENERATIONS
         callee = Callee(registered.func, registered.name, registered.version, encoder, refusal)
@@ -385,7 +388,7 @@ class Worker:
 
 def _lineage_of(promise: PromiseView) -> Lineage:
     tags, id = promise.tags, promise.id
-    return Lineage.of(id, tags.get(ORIGIN, id), tags.get(PREFIX, id), promise.timeout_at)
+    return Lineage.of(id, tags.get(ORIGIN, id), tags.get(PREFIX, id), promise.timeout_at, ForkNames.of(promise))
 
 
 def _tell_release(id: str, error: str, unexpected: Exception | None = None) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 
 from resonate_store.dynamo.writes import written
 from resonate_store.machine import Outcome
-from resonate_store.model.execution_requests import TaskContinueAs
+from resonate_store.model.execution_requests import TaskContinueAs, TaskCopy
 from resonate_store.model.ids import message_id
 from resonate_store.model.message_requests import MessageSend, TaskReceive
 from resonate_store.model.records import Entry, Key, Record, key_of
@@ -76,6 +76,8 @@ def _predictable(request: Request) -> Iterator[tuple[str, bool]]:
         case PromiseCreate() | PromiseRecord():
             yield request.id, True
         case TaskCreate():
+            yield request.promise.id, True
+        case TaskCopy():
             yield request.promise.id, True
         case TaskFence():
             yield request.id, False

@@ -38,7 +38,7 @@ from resonate_store.model.execution_requests import (
 )
 from resonate_store.model.ids import family, family_of
 from resonate_store.model.records import Entry, Key, Record, ScheduleRecord
-from resonate_store.model.requests import PromiseRecord, Request, TaskCreate
+from resonate_store.model.requests import PromiseRecord, PromiseSearch, Request, TaskCreate
 from resonate_store.model.schedule_requests import ScheduleSearch
 
 
@@ -130,6 +130,9 @@ class MemoryStore(EmbeddedStore):
             return None
         if isinstance(need.search, ExecutionSearch):
             return page_of(need, self._found(need.search, need.after))
+        if isinstance(need.search, PromiseSearch) and (prefix := need.search.id):  # one tree, as a rule
+            found: list[Entry] = [record for id, record in self._records.items() if id.startswith(prefix)]
+            return page_of(need, self._ordered(need, found))
         entries = self._schedules if isinstance(need.search, ScheduleSearch) else self._records
         return page_of(need, self._ordered(need, list(entries.values())))
 

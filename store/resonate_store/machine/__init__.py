@@ -39,6 +39,7 @@ from resonate_store.model.execution_requests import (
     ExecutionSearch,
     PromiseCancel,
     TaskContinueAs,
+    TaskCopy,
     TaskRepin,
 )
 from resonate_store.model.ids import is_retry_timer
@@ -65,6 +66,7 @@ from resonate_store.model.requests import (
     TaskCreate,
     TaskExtend,
     TaskFence,
+    TaskFork,
     TaskFulfill,
     TaskGet,
     TaskHalt,
@@ -79,6 +81,7 @@ from resonate_store.model.requests import (
     TaskVerify,
 )
 from resonate_store.model.schedule_requests import (
+    ScheduleBackfill,
     ScheduleCreate,
     ScheduleDelete,
     ScheduleFire,
@@ -87,6 +90,7 @@ from resonate_store.model.schedule_requests import (
     ScheduleResume,
     ScheduleSearch,
     ScheduleTrigger,
+    ScheduleUpdate,
 )
 
 MAX_AWAITED = 99
@@ -119,6 +123,8 @@ TRANSITION_OF: dict[type, Callable[[Any, int], Transition]] = {
     FulfillAndTakeOver: tasks.fulfill,
     TaskContinueAs: generations.continue_as,
     TaskRepin: tasks.repin,
+    TaskFork: generations.fork,
+    TaskCopy: generations.copy,
     TaskSuspend: suspensions.suspend,
     TaskRegister: suspensions.register,
     TaskSuspendRegistered: suspensions.suspend_registered,
@@ -134,10 +140,12 @@ TRANSITION_OF: dict[type, Callable[[Any, int], Transition]] = {
     StatePut: messages.put_state,
     ScheduleGet: schedules.get,
     ScheduleCreate: schedules.create,
+    ScheduleUpdate: schedules.update,
     ScheduleDelete: schedules.delete,
     SchedulePause: schedules.pause,
     ScheduleResume: schedules.resume,
     ScheduleTrigger: schedules.trigger,
+    ScheduleBackfill: schedules.backfill,
     ScheduleFire: schedules.fire,
     ScheduleSearch: search,
 }

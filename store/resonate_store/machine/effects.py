@@ -147,7 +147,7 @@ def effects(before: Entry | None, after: Entry | None) -> list[Effect]:
 def _of_schedule(before: ScheduleRecord | None, after: ScheduleRecord) -> list[Effect]:
     if after.paused:
         return [] if before is not None and before.paused else [DisarmSchedule(after.id)]
-    if before is None or before.paused:
+    if before is None or before.paused or (before.cron, before.timezone) != (after.cron, after.timezone):
         armed = ArmSchedule(after.id, after.cron, after.timezone)
         soon = after.next_run_at - after.written_at <= SETTLING_MS
         return [armed, FireSchedule(after.id, after.next_run_at)] if soon else [armed]

@@ -1,4 +1,8 @@
-"""Generations of an execution: histories that follow one another under one promise (docs/rules.md G1 to G6)."""
+"""Histories of an execution that begin where another one ended.
+
+Generations follow one another under one promise (docs/rules.md G1 to G6). A fork is a new execution with records of
+another one (F1 to F8).
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,13 @@ from msgspec.structs import replace
 
 from resonate_store.machine.draft import Draft, Outcome, Transition
 from resonate_store.machine.effects import Change
-from resonate_store.machine.tasks import not_found, not_held
+from resonate_store.machine.promises import created
+from resonate_store.machine.tasks import FORK_VERSION, is_being_copied, not_found, not_held
 from resonate_store.model import ids
-from resonate_store.model.execution_requests import TaskContinueAs
-from resonate_store.model.records import Record
-from resonate_store.model.requests import Response
-from resonate_store.model.tags import TAKEN
+from resonate_store.model.execution_requests import TaskContinueAs, TaskCopy
+from resonate_store.model.records import Record, TaskRecord
+from resonate_store.model.requests import Response, TaskFork
+from resonate_store.model.tags import FORKED_FROM, TAKEN
 
 KEPT_TAKEN_MS: Final = 1_800_000
 """How long (ms) a message stays after an earlier generation has taken it: its sender may repeat it (M10)."""
@@ -113,3 +118,47 @@ def _add(
         levels.append(below)
     if record.generation is not None:
         levels += [children_of(ids.family_of(record.id, each)) for each in range(2, record.generation + 1)]
+
+
+def fork(request: TaskFork, now: int) -> Transition:
+    """Create an execution whose task is halted until its records are copied (F1). A repetition changes nothing."""
+    draft = Draft(now)
+    (record,) = yield from draft.read(request.id)
+    if record is None:
+        record = created(request, now)
+        if record.pending:
+            reason = f"the records of {request.tags[FORKED_FROM]!r} are being copied"
+            task = TaskRecord("halted", FORK_VERSION, error=reason, halted_at=now)
+            record = replace(record, task=task, generation=request.generation)
+        record = draft.put(record)
+    return draft.outcome(Response(promise=record.promise(), task=record.task_view()))
+
+
+def copy(request: TaskCopy, now: int) -> Transition:
+    """Store a record below a fork that was not continued yet. A stored record is not changed (F2).
+
+    The write has no condition on the fork. A copy that follows its continuation is the record of a command that the
+    fork issues too, and the first writer wins.
+    """
+    draft = Draft(now)
+    fork, record = yield from draft.read(request.id, request.promise.id)
+    if fork is None or fork.task is None:
+        return draft.outcome(not_found())
+    if not is_being_copied(fork):
+        error = f"{request.id!r} is not a fork whose records are being copied"
+        return draft.outcome(Response(status=409, error=error))
+    if record is None:
+        given = request.promise
+        record = draft.put(
+            Record(
+                id=given.id,
+                state=given.state,
+                timeout_at=given.timeout_at,
+                created_at=given.created_at,
+                settled_at=given.settled_at,
+                param=given.param,
+                value=given.value,
+                tags=given.tags,
+            )
+        )
+    return draft.outcome(Response(promise=record.promise()))

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from msgspec.structs import replace
 
+from resonate_store.machine.checks.schedules import TIMESTAMP, expanded
 from resonate_store.machine.draft import (
     Draft,
     Need,
@@ -25,11 +26,12 @@ from resonate_store.machine.draft import (
 )
 from resonate_store.machine.effects import Change
 from resonate_store.machine.promises import created
-from resonate_store.machine.validation import expanded
 from resonate_store.model.cron import last_occurrence, next_occurrence
 from resonate_store.model.records import END_OF_TIME, Record, ScheduleRecord
 from resonate_store.model.requests import PromiseCreate, Response
 from resonate_store.model.schedule_requests import (
+    BackfillCounts,
+    ScheduleBackfill,
     ScheduleCreate,
     ScheduleDelete,
     ScheduleFire,
@@ -37,6 +39,7 @@ from resonate_store.model.schedule_requests import (
     SchedulePause,
     ScheduleResume,
     ScheduleTrigger,
+    ScheduleUpdate,
 )
 from resonate_store.model.tags import BRANCH, DELAY, ORIGIN, PARENT, PREFIX, SCHEDULE, TARGET
 
@@ -77,6 +80,45 @@ def create(request: ScheduleCreate, now: int) -> Transition:
         tags=request.tags,
     )
     return _written(schedule, None, now)
+
+
+def update(request: ScheduleUpdate, now: int) -> Transition:
+    """Replace the definition, after what is due has been created by the one before (docs/rules.md S14)."""
+    schedule = cast("ScheduleRecord | None", (yield NeedSchedule(request.id)))
+    if schedule is None:
+        return Outcome(_not_found())
+    updated = _redefined(schedule, request, now)
+    if updated == schedule:
+        return Outcome(Response(schedule=schedule.schedule()))
+    draft = Draft(now)
+    if not schedule.paused and schedule.next_run_at <= now:
+        advanced = yield from _fired(schedule, draft, now)
+        if advanced.next_run_at <= now:
+            error = f"occurrences of schedule {schedule.id!r} were missed and are being created: update it again later"
+            return Outcome(Response(status=409, error=error))
+        updated = _redefined(advanced, request, now)
+    outcome = _written(updated, schedule, now)
+    return Outcome(outcome.response, (*draft.outcome(outcome.response).changes, *outcome.changes))
+
+
+def _redefined(schedule: ScheduleRecord, request: ScheduleUpdate, now: int) -> ScheduleRecord:
+    """Return the schedule with the definition of the request. Its next occurrence changes with its expression only."""
+    updated = replace(
+        schedule,
+        cron=request.cron,
+        promise_id=request.promise_id,
+        promise_timeout=request.promise_timeout,
+        promise_param=request.promise_param,
+        promise_tags=request.promise_tags,
+        timezone=request.timezone,
+        catch_up=request.catch_up,
+        overlap=request.overlap,
+        description=request.description,
+        tags=request.tags,
+    )
+    if (updated.cron, updated.timezone) == (schedule.cron, schedule.timezone):
+        return updated
+    return replace(updated, next_run_at=next_occurrence(request.cron, now, request.timezone))
 
 
 def delete(request: ScheduleDelete, _now: int) -> Transition:
@@ -130,12 +172,19 @@ def fire(request: ScheduleFire, now: int) -> Transition:
         return Outcome(_not_found())
     if schedule.paused or schedule.next_run_at > now:
         return Outcome(Response(schedule=schedule.schedule()))
+    draft = Draft(now)
+    advanced = yield from _fired(schedule, draft, now)
+    outcome = _written(advanced, schedule, now)
+    return Outcome(outcome.response, (*draft.outcome(outcome.response).changes, *outcome.changes))
+
+
+def _fired(schedule: ScheduleRecord, draft: Draft, now: int) -> Generator[Need, Any, ScheduleRecord]:
+    """Create occurrences that are due in the draft, and return the advanced schedule."""
     advanced = _caught_up(schedule, now)
     due = {at: _occurrence(schedule, at) for at in _due(advanced, now)}
     ids = tuple(dict.fromkeys(occurrence.id for occurrence in due.values()))
     previous, *found = yield from _records(_previous_of(schedule), *ids)
     known = dict(zip(ids, found, strict=True))
-    draft = Draft(now)
     for at, occurrence in due.items():
         existing = known[occurrence.id]
         if existing is not None and (difference := _difference(existing, occurrence, schedule)):
@@ -152,8 +201,45 @@ def fire(request: ScheduleFire, now: int) -> Transition:
         last = max(due)
         upcoming = next_occurrence(schedule.cron, last, schedule.timezone)
         advanced = replace(advanced, last_run_at=last, next_run_at=upcoming)
-    outcome = _written(advanced, schedule, now)
-    return Outcome(outcome.response, (*draft.outcome(outcome.response).changes, *outcome.changes))
+    return advanced
+
+
+def backfill(request: ScheduleBackfill, now: int) -> Transition:
+    """Create the occurrences of a part of the past that have no promise (docs/rules.md S15).
+
+    An occurrence has its whole time from now on, because its instant may be long ago.
+    """
+    schedule = cast("ScheduleRecord | None", (yield NeedSchedule(request.id)))
+    if schedule is None:
+        return Outcome(_not_found())
+    if TIMESTAMP not in schedule.promise_id:
+        error = f"the occurrences of schedule {schedule.id!r} share ids: a backfill needs {TIMESTAMP} in its promise id"
+        return Outcome(Response(status=422, error=error))
+    last = min(request.to_at, now if schedule.paused else min(now, schedule.next_run_at - 1))
+    first = next_occurrence(schedule.cron, request.from_at - 1, schedule.timezone)
+    due = {at: _occurrence(schedule, at, now) for at in _due(replace(schedule, next_run_at=first), last)}
+    skips = (request.overlap or schedule.overlap) == "skip"
+    ids = tuple(occurrence.id for occurrence in due.values())
+    previous, *found = yield from _records(schedule.last_promise if skips else None, *ids)
+    draft = Draft(now)
+    created_count = existing_count = 0
+    after = schedule
+    for existing, occurrence in zip(found, due.values(), strict=True):
+        if existing is not None:
+            existing_count += 1
+            previous = existing if _runs(existing, now) or not _runs(previous, now) else previous
+        elif not (skips and _runs(previous, now)):
+            created_count += 1
+            previous = draft.put(created(occurrence, now))
+            after = replace(after, last_promise=previous.id) if skips else after
+    counts = BackfillCounts(created_count, existing_count, len(due) - created_count - existing_count)
+    following = next_occurrence(schedule.cron, max(due), schedule.timezone) if due else last + 1
+    cursor = str(following) if following <= last else None
+    response = Response(schedule=after.schedule(), backfill=counts, cursor=cursor)
+    changes = draft.outcome(response).changes
+    if after is not schedule:
+        changes = (*changes, Change(schedule, stamped_schedule(after, schedule, now)))
+    return Outcome(response, changes)
 
 
 def _caught_up(schedule: ScheduleRecord, now: int) -> ScheduleRecord:
@@ -182,12 +268,13 @@ def _due(schedule: ScheduleRecord, now: int) -> Iterator[int]:
         at = next_occurrence(schedule.cron, at, schedule.timezone)
 
 
-def _occurrence(schedule: ScheduleRecord, at: int) -> PromiseCreate:
+def _occurrence(schedule: ScheduleRecord, at: int, begins_at: int | None = None) -> PromiseCreate:
+    """Return the creation of the occurrence at the instant `at`, whose time begins then, or at `begins_at` (ms)."""
     id = expanded(schedule.promise_id, schedule.id, at)
     lineage = dict.fromkeys((ORIGIN, BRANCH, PARENT, PREFIX), id)
     return PromiseCreate(
         id=id,
-        timeout_at=min(at + schedule.promise_timeout, END_OF_TIME),
+        timeout_at=min((at if begins_at is None else begins_at) + schedule.promise_timeout, END_OF_TIME),
         param=schedule.promise_param,
         tags={**schedule.promise_tags, **lineage, SCHEDULE: schedule.id},
     )

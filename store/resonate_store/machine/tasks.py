@@ -48,7 +48,7 @@ from resonate_store.model.requests import (
     TaskResume,
     TaskVerify,
 )
-from resonate_store.model.tags import MESSAGE
+from resonate_store.model.tags import FORKED_FROM, MESSAGE
 
 MAX_ATTEMPTS = 10
 """Attempts in a row without progress after which a task is halted (docs/rules.md L6)."""
@@ -56,6 +56,13 @@ MAX_PAUSE_MS = 300_000
 """The longest pause (ms) between two offers of a task."""
 RETRY_PAUSE_MS = 2_000
 """The pause (ms) after the second failed attempt in a row. Each further attempt doubles it. The first has no pause."""
+
+FORK_VERSION = 1
+"""The version of the task of a new fork. Its first worker acquires version 2, and so reads its records."""
+BEING_COPIED = (
+    "{0!r} is a fork of {1!r} and its records are still being copied: repeat the fork to complete it; without them it"
+    " would begin anew"
+)
 
 
 def get(request: TaskGet, now: int) -> Transition:
@@ -290,6 +297,8 @@ def resume_halted(request: TaskContinue, now: int) -> Transition:
         return draft.outcome(not_found())
     if record.task.state != "halted":
         return draft.outcome(_conflict("Task is not halted"))
+    if is_being_copied(record) and not request.copied:
+        return draft.outcome(_being_copied(record))
     draft.put(replace(record, task=after_halt(record.task, now)))
     return draft.outcome(Response())
 
@@ -308,12 +317,24 @@ def repin(request: TaskRepin, now: int) -> Transition:
     task = record.task
     if task.state == "fulfilled":
         return draft.outcome(_conflict("Task is fulfilled"))
+    if is_being_copied(record):
+        return draft.outcome(_being_copied(record))
     if task.state == "halted":
         task = after_halt(task, now)
     elif task.state == "pending" and task.offers:  # a task that is held back is offered when its pause ends
         task = offered(task, now)
     record = draft.put(replace(record, task=task, pinned=None if request.unpin else request.pinned))
     return draft.outcome(Response(task=record.task_view()))
+
+
+def _being_copied(record: Record) -> Response:
+    return _conflict(BEING_COPIED.format(record.id, record.tags[FORKED_FROM]))
+
+
+def is_being_copied(record: Record) -> bool:
+    """Return whether the record is a fork whose task was not continued yet, because records are copied (F1)."""
+    task = record.task
+    return task is not None and (task.state, task.version) == ("halted", FORK_VERSION) and FORKED_FROM in record.tags
 
 
 def resume(request: TaskResume, now: int) -> Transition:

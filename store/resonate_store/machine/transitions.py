@@ -16,6 +16,7 @@ from resonate_store.model.records import TaskState
 TaskEvent = Literal[
     "create",
     "create acquired",
+    "fork",
     "acquire",
     "release",
     "suspend",
@@ -42,6 +43,7 @@ TaskEvent = Literal[
     "record",
     "take",
     "publish",
+    "copy",
     "deliver",
     "await",
     "read",
@@ -50,6 +52,7 @@ TaskEvent = Literal[
 EVENTS: Final[dict[TaskEvent, str]] = {
     "create": "`promise.create` with a target, or an occurrence of a schedule",
     "create acquired": "`task.create`",
+    "fork": "`task.fork`",
     "acquire": "`task.acquire` at the version of the task",
     "release": "`task.release` by the holder",
     "suspend": "`task.suspend` by the holder; all awaited promises are pending",
@@ -76,6 +79,7 @@ EVENTS: Final[dict[TaskEvent, str]] = {
     "record": "`promise.record` with the id of the task",
     "take": "`task.receive` by the holder",
     "publish": "`task.publish` by the holder",
+    "copy": "`task.copy` of a record below a fork",
     "deliver": "all effects of a settlement are carried out (W10)",
     "await": "`promise.register_callback` or `promise.register_listener`",
     "read": "`promise.get` or `task.get`",
@@ -85,6 +89,7 @@ EVENTS: Final[dict[TaskEvent, str]] = {
 TRANSITIONS: Final[dict[tuple[TaskState | None, TaskEvent], TaskState]] = {
     (None, "create"): "pending",
     (None, "create acquired"): "acquired",
+    (None, "fork"): "halted",
     (None, "time out"): "fulfilled",
     ("pending", "create acquired"): "acquired",
     ("pending", "acquire"): "acquired",

@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
 from resonate_store.machine import executions
-from resonate_store.model import addresses, cron, ids
+from resonate_store.machine.checks import schedules
+from resonate_store.machine.checks.fields import lease, limit, names, state, timeout, value, version
+from resonate_store.model import addresses, ids
 from resonate_store.model.execution_requests import (
     ExecutionCount,
     ExecutionSearch,
     PromiseCancel,
     TaskContinueAs,
+    TaskCopy,
     TaskRepin,
+    problem_with_generation,
 )
-from resonate_store.model.ids import encodable, problem_with_name, problem_with_place
+from resonate_store.model.ids import problem_with_name, problem_with_place
 from resonate_store.model.limits import problem_with_size, size_of
 from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
-from resonate_store.model.records import END_OF_TIME, CatchUp, Overlap, Value
+from resonate_store.model.records import END_OF_TIME
 from resonate_store.model.requests import (
     AwaitedCreate,
     FulfillAndTakeOver,
@@ -37,6 +41,7 @@ from resonate_store.model.requests import (
     TaskAcquire,
     TaskCreate,
     TaskFence,
+    TaskFork,
     TaskFulfill,
     TaskHeartbeat,
     TaskRecordStep,
@@ -44,6 +49,7 @@ from resonate_store.model.requests import (
     TaskSuspend,
 )
 from resonate_store.model.schedule_requests import (
+    ScheduleBackfill,
     ScheduleCreate,
     ScheduleDelete,
     ScheduleFire,
@@ -52,15 +58,11 @@ from resonate_store.model.schedule_requests import (
     ScheduleResume,
     ScheduleSearch,
     ScheduleTrigger,
+    ScheduleUpdate,
 )
-from resonate_store.model.tags import DELAY, LINEAGE, SCOPE, TARGET, TIMER
+from resonate_store.model.tags import DELAY, FORKED_FROM, LINEAGE, ORIGIN, SCOPE, TARGET, TIMER
 
-MAX_LIMIT = 1000
-"""The largest `limit` of one page of a search."""
-_SOME_INSTANT = 10**13 - 1
-"""An instant (ms) with 13 digits, the length of all instants from now until the year 2286."""
 _INSTANT = re.compile(r"[0-9]{1,18}\Z")
-_SETTLED_STATES = ("resolved", "rejected", "rejected_canceled")
 
 
 def problem_with(request: Request) -> str | None:
@@ -75,10 +77,10 @@ def _by_id(request: Any) -> str | None:
 def _creation(request: PromiseCreate) -> str | None:
     return (
         ids.problem_with(request.id)
-        or _timeout(request.timeout_at)
-        or _names("tag", request.tags)
+        or timeout(request.timeout_at)
+        or names("tag", request.tags)
         or _lineage(request)
-        or _value("param", request.param)
+        or value("param", request.param)
         or _dispatch(request)
     )
 
@@ -108,7 +110,7 @@ def _dispatch(request: PromiseCreate) -> str | None:
 
 
 def _settlement(request: PromiseSettle) -> str | None:
-    return ids.problem_with(request.id) or _state(request.state) or _value("value", request.value)
+    return ids.problem_with(request.id) or state(request.state) or value("value", request.value)
 
 
 class _Known:
@@ -124,18 +126,18 @@ class _Known:
 def _recording(request: PromiseRecord) -> str | None:
     return (
         ids.problem_with(request.id)
-        or _timeout(request.timeout_at)
-        or _state(request.state)
+        or timeout(request.timeout_at)
+        or state(request.state)
         or (None if request.tags is _Known.tags else _tags_of_step(request.tags))
-        or _value("param", request.param)
-        or _value("value", request.value)
+        or value("param", request.param)
+        or value("value", request.value)
     )
 
 
 def _tags_of_step(tags: dict[str, str]) -> str | None:
     if tags is _Known.earlier:
         return None
-    if problem := _names("tag", tags):
+    if problem := names("tag", tags):
         return problem
     if tags.get(SCOPE) != "local":
         return f"the record of a finished step is local: tag it {SCOPE}=local"
@@ -159,11 +161,36 @@ def _step(request: TaskRecordStep) -> str | None:
 
 
 def _continuation(request: TaskContinueAs) -> str | None:
-    if problem := ids.problem_with(request.id):
+    return problem_with_generation(request.id, request.generation, END_OF_TIME)
+
+
+def _fork(request: TaskFork) -> str | None:
+    problem = _creation(request) or problem_with_generation(request.id, request.generation, END_OF_TIME)
+    if problem is not None:
         return problem
-    if not 2 <= request.generation <= END_OF_TIME:
-        return f"the generation is the number of the next history, 2 or more, and cannot be {request.generation}"
-    return None
+    if TARGET not in request.tags or request.tags.get(TIMER) == "true" or DELAY in request.tags:
+        return f"a fork is an execution: it needs a {TARGET} tag, and neither {TIMER} nor {DELAY}"
+    return None if request.tags.get(FORKED_FROM) else f"a fork names the execution that is copied: tag it {FORKED_FROM}"
+
+
+def _copy(request: TaskCopy) -> str | None:
+    copy = request.promise
+    problem = (
+        ids.problem_with(request.id)
+        or problem_with_place(copy.id, request.id)
+        or _creation(PromiseCreate(copy.id, copy.timeout_at, copy.param, copy.tags))
+        or value("value", copy.value)
+    )
+    if problem is not None:
+        return problem
+    if copy.tags.get(ORIGIN) != request.id:
+        return f"the copy {copy.id!r} belongs to the fork: tag it {ORIGIN}={request.id}"
+    if copy.pending != (copy.settled_at is None):
+        return f"the copy {copy.id!r} is {copy.state}: give settledAt for a settled promise only"
+    instants = (copy.created_at, copy.created_at if copy.settled_at is None else copy.settled_at)
+    if not all(0 <= at <= END_OF_TIME for at in instants):
+        return f"createdAt and settledAt are instants in milliseconds since the epoch and cannot be {instants}"
+    return f"a pending copy has no task: remove {TARGET}" if copy.pending and TARGET in copy.tags else None
 
 
 def _callback(request: PromiseRegisterCallback) -> str | None:
@@ -182,7 +209,7 @@ def _listener(request: PromiseRegisterListener) -> str | None:
 
 
 def _task_creation(request: TaskCreate) -> str | None:
-    problem = _creation(request.promise) or _lease(request.pid, request.ttl)
+    problem = _creation(request.promise) or lease(request.pid, request.ttl)
     if problem is not None:
         return problem
     if TARGET not in request.promise.tags:
@@ -195,7 +222,7 @@ def _task_creation(request: TaskCreate) -> str | None:
 
 
 def _acquisition(request: TaskAcquire) -> str | None:
-    problem = ids.problem_with(request.id) or _version(request.version) or _lease(request.pid, request.ttl)
+    problem = ids.problem_with(request.id) or version(request.version) or lease(request.pid, request.ttl)
     return problem or addresses.problem_with_pin(request.pin)
 
 
@@ -207,7 +234,7 @@ def _fulfillment(request: TaskFulfill) -> str | None:
 
 
 def _suspension(request: TaskSuspend) -> str | None:
-    problem = ids.problem_with(request.id) or _version(request.version)
+    problem = ids.problem_with(request.id) or version(request.version)
     if problem is not None:
         return problem
     for name in request.receives:
@@ -239,7 +266,7 @@ def _message(request: MessageSend) -> str | None:
         or problem_with_name("name of a message", request.name)
         or problem_with_name("idempotency key", request.key, ids.MAX_ID_BYTES)
         or ids.problem_with(ids.message_id(request.id, request.key), "id of the message")
-        or _value("message", request.value)
+        or value("message", request.value)
         or problem_with_size(size_of(request.value))
     )
 
@@ -247,7 +274,7 @@ def _message(request: MessageSend) -> str | None:
 def _receipt(request: TaskReceive) -> str | None:
     return (
         ids.problem_with(request.id)
-        or _version(request.version)
+        or version(request.version)
         or ids.problem_with(request.message, "id of the message")
         or problem_with_name("name of a message", request.name)
         or problem_with_place(request.place, request.id)
@@ -258,7 +285,7 @@ def _publication(request: TaskPublish) -> str | None:
     record = PromiseRecord(request.place, request.timeout_at, 0, "resolved", request.value, tags=request.tags)
     return (
         ids.problem_with(request.id)
-        or _version(request.version)
+        or version(request.version)
         or problem_with_place(request.place, request.id)
         or problem_with_name("key of a published value", request.key)
         or ids.problem_with(ids.state_id(request.id, request.key), "id of the published value")
@@ -275,79 +302,22 @@ def _heartbeat(request: TaskHeartbeat) -> str | None:
 
 
 def _promise_search(request: PromiseSearch) -> str | None:
-    problem = _limit(request.limit) or _names("tag", request.tags)
+    problem = limit(request.limit) or names("tag", request.tags)
     if problem is None and request.id:
         return ids.problem_with(request.id, "id prefix")
     return problem
 
 
 def _execution_search(request: ExecutionSearch) -> str | None:
-    return _limit(request.limit) or _names("tag", request.tags) or executions.problem_with_search(request)
+    return limit(request.limit) or names("tag", request.tags) or executions.problem_with_search(request)
 
 
 def _task_search(request: TaskSearch) -> str | None:
-    return _limit(request.limit)
+    return limit(request.limit)
 
 
 def _schedule_search(request: ScheduleSearch) -> str | None:
-    return _limit(request.limit) or _names("tag", request.tags)
-
-
-def _schedule(request: ScheduleCreate) -> str | None:
-    return (
-        _schedule_id(request)
-        or _occurrences(request)
-        or _names("tag", request.promise_tags)
-        or _value("promiseParam", request.promise_param)
-        or _recurring_dispatch(request)
-        or cron.problem_with(request.cron, request.timezone)
-        or _policies(request)
-        or _names("tag", request.tags)
-        or _note(request)
-    )
-
-
-def _policies(request: ScheduleCreate) -> str | None:
-    for name, policy, known in (
-        ("catch-up", request.catch_up, get_args(CatchUp)),
-        ("overlap", request.overlap, get_args(Overlap)),
-    ):
-        if policy not in known:
-            return f"the {name} policy is one of {', '.join(known)}, not {policy!r}"
-    return None
-
-
-def _note(request: ScheduleCreate) -> str | None:
-    valid = request.description is None or encodable(request.description)
-    return None if valid else "the description is not valid Unicode text"
-
-
-def _schedule_id(request: Any) -> str | None:
-    return ids.problem_with(request.id, "schedule id")
-
-
-def _occurrences(request: ScheduleCreate) -> str | None:
-    if not 0 <= request.promise_timeout <= END_OF_TIME:
-        return (
-            f"the promise timeout is a duration in milliseconds and cannot be {request.promise_timeout}: the longest is"
-            f" {END_OF_TIME}"
-        )
-    if not request.promise_id:
-        return "the promise id template is empty: use for example {{.id}}.{{.timestamp}}"
-    return ids.problem_with(expanded(request.promise_id, request.id, _SOME_INSTANT), "promise id of an occurrence")
-
-
-def _recurring_dispatch(request: ScheduleCreate) -> str | None:
-    target = request.promise_tags.get(TARGET)
-    if target is None:
-        return f"promiseTags must include a {TARGET} tag: an occurrence without a target would never run"
-    if problem := addresses.problem_with(target):
-        return f"Invalid {TARGET}: {problem}"
-    if request.promise_tags.get(TIMER) == "true":  # docs/rules.md P9
-        return f"the occurrences of schedule {request.id!r} are both timers and targeted: remove {TIMER}"
-    if DELAY in request.promise_tags:
-        return f"the occurrences of a schedule cannot be delayed: remove the {DELAY} tag"
-    return None
+    return limit(request.limit) or names("tag", request.tags)
 
 
 _CHECKS: dict[type, Callable[[Any], str | None]] = {
@@ -371,78 +341,25 @@ _CHECKS: dict[type, Callable[[Any], str | None]] = {
     TaskRecordStep: _step,
     TaskContinueAs: _continuation,
     TaskRepin: executions.problem_with_repin,
+    TaskFork: _fork,
+    TaskCopy: _copy,
     TaskHeartbeat: _heartbeat,
     MessageSend: _message,
     TaskReceive: _receipt,
     TaskPublish: _publication,
     TaskSearch: _task_search,
-    ScheduleCreate: _schedule,
-    ScheduleGet: _schedule_id,
-    ScheduleDelete: _schedule_id,
+    ScheduleCreate: schedules.schedule,
+    ScheduleUpdate: schedules.schedule,
+    ScheduleBackfill: schedules.backfill,
+    ScheduleGet: schedules.schedule_id,
+    ScheduleDelete: schedules.schedule_id,
     ScheduleSearch: _schedule_search,
-    ScheduleFire: _schedule_id,
-    SchedulePause: _schedule_id,
-    ScheduleResume: _schedule_id,
-    ScheduleTrigger: _schedule_id,
+    ScheduleFire: schedules.schedule_id,
+    SchedulePause: schedules.schedule_id,
+    ScheduleResume: schedules.schedule_id,
+    ScheduleTrigger: schedules.schedule_id,
 }
 """Check of each kind of request. A kind that is absent has only an id to check.
 
 Every step of a workflow is checked. A check therefore returns the first problem, and builds nothing if there is none.
 """
-
-
-def expanded(template: str, id: str, at: int) -> str:
-    """Return the promise id of the occurrence of the schedule `id` at the instant `at` (ms)."""
-    return template.replace("{{.id}}", id).replace("{{.timestamp}}", str(at))
-
-
-def _timeout(timeout_at: int) -> str | None:
-    if 0 <= timeout_at <= END_OF_TIME:
-        return None
-    return (
-        f"the timeout is an instant in milliseconds since the epoch and cannot be {timeout_at}: the last is"
-        f" {END_OF_TIME}"
-    )
-
-
-def _value(what: str, value: Value) -> str | None:
-    if value.headers and (problem := _names(f"header of the {what}", value.headers)):
-        return problem
-    if value.data is not None and not encodable(value.data):
-        return f"the data of the {what} is not valid Unicode text"
-    return None
-
-
-def _names(what: str, texts: dict[str, str]) -> str | None:
-    for name, text in texts.items():
-        if name and name.isascii() and text.isascii():
-            continue  # nearly all tags: this saves two calls
-        if not name:  # DynamoDB refuses entries with an empty name
-            return f"the {what} with the value {text!r} has an empty name"
-        if not (encodable(name) and encodable(text)):
-            return f"the {what} {name!r} is not valid Unicode text"
-    return None
-
-
-def _state(state: str) -> str | None:
-    if state in _SETTLED_STATES:
-        return None
-    return f"a promise is settled to one of {', '.join(_SETTLED_STATES)}, not {state!r}"
-
-
-def _version(version: int) -> str | None:
-    return f"a task version is not negative, got {version}" if version < 0 else None
-
-
-def _limit(limit: int) -> str | None:
-    if 1 <= limit <= MAX_LIMIT:
-        return None
-    return f"the limit of a page is 1 to {MAX_LIMIT}, not {limit}"
-
-
-def _lease(pid: str, ttl_ms: int) -> str | None:
-    if not pid:
-        return "the pid is empty: name the process that acquires the task"
-    if 1 <= ttl_ms <= END_OF_TIME:
-        return None
-    return f"the ttl is a lease in milliseconds of at least 1 and at most {END_OF_TIME}, got {ttl_ms}"

@@ -9,6 +9,7 @@ from typing import ClassVar, Final, Literal
 
 from msgspec import Struct
 
+from resonate_store.model import ids
 from resonate_store.model.records import PromiseView, Task
 
 ExecutionStatus = Literal[
@@ -99,6 +100,17 @@ class TaskRepin(Struct, frozen=True, rename="camel"):
     id: str
     pinned: str = ""
     unpin: bool = False
+
+
+class TaskCopy(Struct, frozen=True, rename="camel"):
+    """Request to store a record of another execution below the fork `id`, unless there is one (docs/rules.md F2).
+
+    It is an addition to the official protocol. The task of `id` must be a fork that was not continued yet.
+    """
+
+    kind: ClassVar = "task.copy"
+    id: str
+    promise: PromiseView
 
 
 class Holder(Struct, frozen=True):
@@ -204,3 +216,26 @@ class ExecutionCounts(Struct, frozen=True, rename="camel", omit_defaults=True, k
     rejected_canceled: int
     rejected_timedout: int
     at_least: tuple[str, ...] = ()
+
+
+ExecutionRequest = (
+    ExecutionSearch
+    | ExecutionGet
+    | ExecutionCount
+    | ExecutionRetry
+    | ExecutionDelete
+    | PromiseCancel
+    | TaskContinueAs
+    | TaskRepin
+    | TaskCopy
+)
+"""Requests of this module that travel."""
+
+
+def problem_with_generation(id: str, generation: int | None, last: int) -> str | None:
+    """Return why a generation of the execution `id` is not valid, or None if it is. `last` is the largest number."""
+    if problem := ids.problem_with(id):
+        return problem
+    if generation is not None and not 2 <= generation <= last:
+        return f"the generation is the number of the next history, 2 or more, and cannot be {generation}"
+    return None

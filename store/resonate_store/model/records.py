@@ -19,6 +19,7 @@ from msgspec import Struct
 from resonate_store.model.ids import is_below, is_retry_timer, parent
 from resonate_store.model.tags import (
     EXTERNAL,
+    KEY_STEM,
     LINEAGE,
     ORIGIN,
     PARENT,
@@ -65,8 +66,11 @@ def begins_tree(id: str, tags: Mapping[str, str]) -> bool:
 
 
 def lineage_elsewhere(id: str, tags: Mapping[str, str]) -> list[str]:
-    """Return the ids in a promise's lineage tags that are neither its own id nor above it."""
-    named = (tags[name] for name in LINEAGE if name in tags)
+    """Return the ids in a promise's lineage tags that are neither its own id nor above it.
+
+    The beginning of its idempotency keys counts, because it can be the id of another execution.
+    """
+    named = (tags[name] for name in (*LINEAGE, KEY_STEM) if name in tags)
     return [other for other in named if other != id and not is_below(id, other)]
 
 

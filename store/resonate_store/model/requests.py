@@ -13,18 +13,12 @@ from typing import ClassVar
 from msgspec import Struct
 
 from resonate_store.model.execution_requests import (
-    ExecutionCount,
     ExecutionCounts,
-    ExecutionDelete,
-    ExecutionGet,
     ExecutionPauses,
-    ExecutionRetry,
+    ExecutionRequest,
     ExecutionSearch,
     ExecutionView,
     Holder,
-    PromiseCancel,
-    TaskContinueAs,
-    TaskRepin,
 )
 from resonate_store.model.message_requests import MessageSend, StatePut, TaskPublish, TaskReceive
 from resonate_store.model.message_requests import TaskRegister as TaskRegister
@@ -41,14 +35,10 @@ from resonate_store.model.records import (
     Value,
 )
 from resonate_store.model.schedule_requests import (
-    ScheduleCreate,
-    ScheduleDelete,
+    BackfillCounts,
     ScheduleFire,
-    ScheduleGet,
-    SchedulePause,
-    ScheduleResume,
+    ScheduleRequest,
     ScheduleSearch,
-    ScheduleTrigger,
 )
 
 
@@ -162,6 +152,17 @@ class TaskCreate(Struct, frozen=True, rename="camel"):
     promise: PromiseCreate
 
 
+class TaskFork(PromiseCreate, frozen=True, gc=False, rename="camel"):
+    """Request to create an execution whose task is halted until records are copied (docs/rules.md F1).
+
+    It is an addition to the official protocol. The tag `resonate:forked-from` names the execution that is copied.
+    `generation` is that of the history that is copied; None is the first. If the promise exists, the response shows it.
+    """
+
+    kind: ClassVar = "task.fork"
+    generation: int | None = None
+
+
 class TaskAcquire(Struct, frozen=True, rename="camel"):
     """Request to acquire a pending task at `version`. The process `pid` holds it for `ttl` milliseconds.
 
@@ -273,10 +274,15 @@ class TaskHalt(Struct, frozen=True, rename="camel"):
 
 
 class TaskContinue(Struct, frozen=True, rename="camel"):
-    """Request to make a halted task pending and to offer it."""
+    """Request to make a halted task pending and to offer it.
+
+    A fork needs `copied`, which says that all its records are copied. That field is an addition to the official
+    protocol.
+    """
 
     kind: ClassVar = "task.continue"
     id: str
+    copied: bool = False
 
 
 class TaskSearch(Struct, frozen=True, rename="camel"):
@@ -350,7 +356,6 @@ ProtocolRequest = (
     PromiseGet
     | PromiseCreate
     | PromiseSettle
-    | PromiseCancel
     | PromiseRegisterCallback
     | PromiseRegisterListener
     | PromiseSearch
@@ -362,27 +367,16 @@ ProtocolRequest = (
     | TaskSuspend
     | TaskFence
     | TaskRecordStep
-    | TaskContinueAs
-    | TaskRepin
+    | TaskFork
     | TaskHeartbeat
     | TaskHalt
     | TaskContinue
     | TaskSearch
-    | ScheduleGet
-    | ScheduleCreate
-    | ScheduleDelete
-    | ScheduleSearch
-    | SchedulePause
-    | ScheduleResume
-    | ScheduleTrigger
+    | ScheduleRequest
     | MessageSend
     | TaskReceive
     | TaskPublish
-    | ExecutionSearch
-    | ExecutionGet
-    | ExecutionCount
-    | ExecutionRetry
-    | ExecutionDelete
+    | ExecutionRequest
 )
 InternalRequest = (
     PromiseRecord
@@ -421,6 +415,7 @@ class Response(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
       promise has settled.
     - `counts` is the answer to an `ExecutionCount`. `count` is how many pauses an `ExecutionRetry` has ended, or how
       many promises an `ExecutionDelete` has deleted.
+    - `backfill` is how many occurrences one step of a `ScheduleBackfill` has created, found and skipped.
     """
 
     status: int = 200
@@ -440,6 +435,7 @@ class Response(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     awaited: bool = False
     cancel: str | None = None
     generation: int | None = None
+    backfill: BackfillCounts | None = None
 
     @property
     def ok(self) -> bool:

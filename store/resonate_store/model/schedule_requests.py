@@ -37,6 +37,39 @@ class ScheduleCreate(Struct, frozen=True, rename="camel"):
     tags: dict[str, str] = {}
 
 
+class ScheduleUpdate(ScheduleCreate, frozen=True, rename="camel"):
+    """Request to replace the definition of a schedule. An addition to the official protocol.
+
+    Its fields are those of `ScheduleCreate`, and the schedule must exist. Occurrences that are due are created by the
+    definition before. Promises that exist stay as they are.
+    """
+
+    kind: ClassVar = "schedule.update"
+
+
+class ScheduleBackfill(Struct, frozen=True, rename="camel"):
+    """Request to create occurrences of the past that have no promise. An addition to the official protocol.
+
+    It looks at the occurrences from the instant `from_at` to the instant `to_at` (ms), and one request at a limited
+    number of them. `cursor` in the response is the `from_at` of the next request; without one, all is done. `overlap`
+    replaces the policy of the schedule.
+    """
+
+    kind: ClassVar = "schedule.backfill"
+    id: str
+    from_at: int
+    to_at: int
+    overlap: Overlap | None = None
+
+
+class BackfillCounts(Struct, frozen=True):
+    """How many occurrences a backfill has created, has found with a promise, and has skipped because of an overlap."""
+
+    created: int = 0
+    existing: int = 0
+    skipped: int = 0
+
+
 class ScheduleDelete(Struct, frozen=True, rename="camel"):
     kind: ClassVar = "schedule.delete"
     id: str
@@ -83,3 +116,17 @@ class ScheduleFire(Struct, frozen=True):
 
     kind: ClassVar = "schedule.fire"
     id: str
+
+
+ScheduleRequest = (
+    ScheduleGet
+    | ScheduleCreate
+    | ScheduleUpdate
+    | ScheduleDelete
+    | ScheduleSearch
+    | SchedulePause
+    | ScheduleResume
+    | ScheduleTrigger
+    | ScheduleBackfill
+)
+"""Requests about schedules that travel."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 from msgspec import Raw, Struct
 
@@ -14,6 +14,7 @@ from resonate_store.model.execution_requests import (
     ExecutionSearch,
     PromiseCancel,
     TaskContinueAs,
+    TaskCopy,
     TaskRepin,
 )
 from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
@@ -29,6 +30,7 @@ from resonate_store.model.requests import (
     TaskContinue,
     TaskCreate,
     TaskFence,
+    TaskFork,
     TaskFulfill,
     TaskGet,
     TaskHalt,
@@ -38,15 +40,7 @@ from resonate_store.model.requests import (
     TaskSearch,
     TaskSuspend,
 )
-from resonate_store.model.schedule_requests import (
-    ScheduleCreate,
-    ScheduleDelete,
-    ScheduleGet,
-    SchedulePause,
-    ScheduleResume,
-    ScheduleSearch,
-    ScheduleTrigger,
-)
+from resonate_store.model.schedule_requests import ScheduleBackfill, ScheduleRequest, ScheduleUpdate
 
 _Data = TypeVar("_Data")
 
@@ -119,14 +113,10 @@ DATA: dict[str, type] = {
             TaskContinue,
             TaskContinueAs,
             TaskRepin,
+            TaskFork,
+            TaskCopy,
             TaskSearch,
-            ScheduleGet,
-            ScheduleCreate,
-            ScheduleDelete,
-            ScheduleSearch,
-            SchedulePause,
-            ScheduleResume,
-            ScheduleTrigger,
+            *get_args(ScheduleRequest),
             MessageSend,
             TaskReceive,
             TaskPublish,
@@ -158,5 +148,9 @@ OWN_REQUESTS = (
     ExecutionCount,
     ExecutionRetry,
     ExecutionDelete,
+    TaskFork,
+    TaskCopy,
+    ScheduleUpdate,
+    ScheduleBackfill,
 )
 """Requests that are additions to the official protocol, and that a server names to its clients."""

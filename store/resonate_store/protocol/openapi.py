@@ -16,12 +16,12 @@ import msgspec
 from resonate_store.model.execution_requests import ExecutionCounts, ExecutionSearch, ExecutionView, PromiseCancel
 from resonate_store.model.records import PromiseView, Schedule, Task
 from resonate_store.model.requests import PromiseCreate, PromiseSearch, PromiseSettle, TaskFence, TaskSearch
-from resonate_store.model.schedule_requests import ScheduleSearch
+from resonate_store.model.schedule_requests import BackfillCounts, ScheduleBackfill, ScheduleSearch
 from resonate_store.protocol.forms import DATA
 from resonate_store.protocol.wire import HELD, KINDS, OWN_KINDS, TIME, VERSION
 
 _REF = "#/components/schemas/{name}"
-_SEARCHES = (PromiseSearch.kind, TaskSearch.kind, ScheduleSearch.kind, ExecutionSearch.kind)
+_SEARCHES = (PromiseSearch.kind, TaskSearch.kind, ScheduleSearch.kind, ScheduleBackfill.kind, ExecutionSearch.kind)
 _PRELOAD = ("task.create", "task.acquire", "task.suspend", "task.fence")
 _STATUSES = {
     "200": "The request was carried out.",
@@ -42,7 +42,7 @@ _STATUSES = {
 
 def document() -> dict[str, Any]:
     """Return the OpenAPI 3.1 document as dictionaries and lists."""
-    types = [*DATA.values(), PromiseView, Task, Schedule, ExecutionView, ExecutionCounts]
+    types = [*DATA.values(), PromiseView, Task, Schedule, ExecutionView, ExecutionCounts, BackfillCounts]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     for component in components.values():
         if "description" in component:  # some versions of Python keep the indentation of docstrings
@@ -140,6 +140,7 @@ def _response_data(kind: str) -> dict[str, Any]:
         "count": {"type": "integer", "description": "How many pauses were ended, or how many promises were deleted."},
         "cursor": {"type": "string", "description": "Cursor of the next page. Absent on the last page."},
         "cancel": {"enum": ["accepted", "already"], "description": "Absent if the promise had settled before."},
+        "backfill": _ref(BackfillCounts.__name__),
         "action": _ref("InnerResponse"),
     }
     held = HELD.get(kind, ())

@@ -17,7 +17,7 @@ from msgspec import Raw, Struct
 
 from resonate_store.interface import DamagedRecord, MovedFile, Store, StoreError, whole
 from resonate_store.model.clock import Clock
-from resonate_store.model.execution_requests import ExecutionSearch, ExecutionView
+from resonate_store.model.execution_requests import ExecutionSearch, ExecutionView, TaskCopy
 from resonate_store.model.ids import SEPARATORS, below
 from resonate_store.model.message_requests import TaskPublish
 from resonate_store.model.records import PromiseView
@@ -119,6 +119,8 @@ BOUNDED: Final = frozenset(
         "promise.register_listener",
         "task.get",
         "task.record",
+        "task.fork",
+        "task.copy",
         "task.receive",
         "task.publish",
         "message.send",
@@ -319,6 +321,7 @@ class Service:
                 | TaskCreate(promise=PromiseCreate(tags=tags))
                 | TaskFence(action=PromiseCreate(tags=tags))
                 | TaskRecordStep(record=PromiseRecord(tags=tags))
+                | TaskCopy(promise=PromiseView(tags=tags))
                 | TaskPublish(tags=tags)
                 | ScheduleCreate(promise_tags=tags)
                 | PromiseSearch(tags=tags)

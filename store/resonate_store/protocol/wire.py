@@ -28,6 +28,7 @@ from resonate_store.model.execution_requests import (
     ExecutionView,
     PromiseCancel,
     TaskContinueAs,
+    TaskCopy,
     TaskRepin,
 )
 from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
@@ -45,6 +46,7 @@ from resonate_store.model.requests import (
     TaskAcquire,
     TaskCreate,
     TaskFence,
+    TaskFork,
     TaskFulfill,
     TaskGet,
     TaskRecordStep,
@@ -52,12 +54,15 @@ from resonate_store.model.requests import (
     TaskSuspend,
 )
 from resonate_store.model.schedule_requests import (
+    BackfillCounts,
+    ScheduleBackfill,
     ScheduleCreate,
     ScheduleGet,
     SchedulePause,
     ScheduleResume,
     ScheduleSearch,
     ScheduleTrigger,
+    ScheduleUpdate,
 )
 from resonate_store.protocol.forms import (
     DATA,
@@ -242,6 +247,8 @@ def encode_response(request: ProtocolRequest, response: Response, corr_id: str =
                 "cancel": response.cancel,
                 "counts": response.counts,
                 "count": response.count,
+                "cursor": response.cursor,
+                "backfill": response.backfill,
             }
             return {name: record for name, record in shown.items() if record is not None}
 
@@ -281,6 +288,7 @@ class ResponseData(Struct):
     count: int | None = None
     cursor: str | None = None
     cancel: str | None = None
+    backfill: BackfillCounts | None = None
     action: InnerResponse | None = None
 
 
@@ -300,6 +308,8 @@ HELD: dict[str, tuple[str, ...]] = {
     TaskRecordStep.kind: ("promise",),
     TaskContinueAs.kind: ("task",),
     TaskRepin.kind: ("task",),
+    TaskFork.kind: ("promise", "task"),
+    TaskCopy.kind: ("promise",),
     MessageSend.kind: ("promise",),
     TaskReceive.kind: ("promise",),
     TaskPublish.kind: ("promise",),
@@ -315,6 +325,8 @@ HELD: dict[str, tuple[str, ...]] = {
     ExecutionCount.kind: ("counts",),
     ExecutionRetry.kind: ("count",),
     ExecutionDelete.kind: ("count",),
+    ScheduleUpdate.kind: ("schedule",),
+    ScheduleBackfill.kind: ("schedule", "backfill"),
 }
 """The fields that the data of a successful response must have. For other kinds, the data is an empty object."""
 
@@ -354,6 +366,7 @@ def decode_response(request: ProtocolRequest, status: int, data: Any) -> Respons
         count=read.count,
         cursor=read.cursor,
         cancel=read.cancel,
+        backfill=read.backfill,
     )
 
 

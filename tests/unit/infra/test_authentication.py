@@ -162,6 +162,17 @@ def finished(id: str, **lineage: str) -> dict[str, Any]:
     return {"id": id, "timeoutAt": LATER, "createdAt": 0, "state": "resolved", "tags": tags}
 
 
+def fork(id: str, **tags: str) -> dict[str, Any]:
+    target = {"resonate:target": "poll://any@g", "resonate:forked-from": "x"}
+    return {"id": id, "timeoutAt": 1, "tags": {**target, **tags}}
+
+
+def copy(id: str, **tags: str) -> dict[str, Any]:
+    instants = {"timeoutAt": 1, "createdAt": 1, "settledAt": 1}
+    lineage = {"resonate:origin": id, **tags}
+    return {"id": f"{id}.1", "state": "resolved", "param": {}, "value": {}, "tags": lineage, **instants}
+
+
 FOREIGN: list[tuple[str, dict[str, Any]]] = [
     ("promise.create", placed("t1.a", origin="t2.a")),
     ("promise.create", placed("t1.a", parent="t2.a")),
@@ -196,6 +207,12 @@ FOREIGN: list[tuple[str, dict[str, Any]]] = [
     ("task.record", {"id": "t2.a", "version": 1, "action": action("promise.record", finished("t1.b"))}),
     ("task.record", {"id": "t1.a", "version": 1, "action": action("promise.record", finished("t2.a"))}),
     ("task.record", {"id": "t1.a", "version": 1, "action": action("promise.record", finished("t1.b", origin="t2.b"))}),
+    ("task.fork", fork("t2.a")),
+    ("task.fork", fork("t1.a", **{"resonate:origin": "t2.a"})),
+    ("task.fork", fork("t1.a", **{"resonate:key-stem": "t2.a"})),
+    ("task.copy", {"id": "t2.a", "promise": copy("t1.a")}),
+    ("task.copy", {"id": "t1.a", "promise": copy("t2.a")}),
+    ("task.copy", {"id": "t1.a", "promise": copy("t1.a", **{"resonate:parent": "t2.a"})}),
     ("message.send", {"id": "t2.a", "name": "m", "key": "k"}),
     ("task.receive", {"id": "t2.a", "version": 1, "message": "t2.a.m", "name": "m", "place": "t2.a.1"}),
     ("task.receive", {"id": "t1.a", "version": 1, "message": "t2.a.m", "name": "m", "place": "t1.a.1"}),
@@ -227,6 +244,9 @@ FOREIGN: list[tuple[str, dict[str, Any]]] = [
     ("schedule.create", schedule("t2.a", "t1.{{.id}}")),
     ("schedule.create", schedule("t2.a", "{{.id}}.{{.timestamp}}")),
     ("schedule.delete", {"id": "t2.a"}),
+    ("schedule.update", schedule("t1.a", "t2.{{.id}}")),
+    ("schedule.update", schedule("t2.a", "t1.{{.id}}")),
+    ("schedule.backfill", {"id": "t2.a", "fromAt": 1, "toAt": 2}),
     ("schedule.pause", {"id": "t2.a"}),
     ("schedule.resume", {"id": "t2.a"}),
     ("schedule.trigger", {"id": "t2.a"}),

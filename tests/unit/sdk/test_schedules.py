@@ -224,3 +224,44 @@ def test_occurrence_without_timeout_has_the_last_instant(world: World) -> None:
     assert world.resonate.promises.get(f"s.{FIRST}").timeout == END_OF_TIME
     again = world.resonate.options(timeout=sys.maxsize).schedule("daily", world.report, "* * * * *", user_id=123)
     assert again.id == never.id
+
+
+def test_schedule_update_changes_what_is_given(world: World) -> None:
+    schedules = world.resonate.schedules
+    tags = {TARGET: "poll://any@g"}
+    created = schedules.create("s", "@daily", ikey="k", tags={"a": "b"}, promise_data="1", promise_tags=tags)
+
+    updated = schedules.update("s", cron="@hourly", promise_data="2", tags={"c": "d"}, overlap="skip")
+    assert (updated.cron, updated.promise_param.data, updated.overlap) == ("@hourly", "2", "skip")
+    assert (updated.tags, updated.ikey) == ({"c": "d"}, "k")
+    assert (updated.promise_tags, updated.promise_timeout) == (tags, created.promise_timeout)
+    assert schedules.update("s", timezone="Europe/Berlin").timezone == "Europe/Berlin"
+    assert schedules.update("s", timezone="UTC").timezone is None
+    refused(100.40401, schedules.update, "none", cron="@daily")
+    refused(100.4, schedules.update, "s", cron="often")
+    wrong: Any = 7
+    with pytest.raises(TypeError, match="cron"):
+        schedules.update("s", cron=wrong)
+
+
+def test_schedule_of_a_function_is_replaced_by_another_call(world: World) -> None:
+    world.resonate.schedule("daily", world.report, "@daily", 1)
+    updated = world.resonate.options(timeout=60).update_schedule("daily", world.report, "* * * * *", 2)
+    assert (updated.cron, updated.promise_timeout) == ("* * * * *", 60_000)
+    world.pass_time(20_000)
+    assert '"args":[2]' in present(world.resonate.promises.get(f"daily.{FIRST}").param.data)
+    assert world.resonate.options(timeout=60).schedule("daily", world.report, "* * * * *", 2).cron == "* * * * *"
+    refused(100.40401, world.resonate.update_schedule, "none", world.report, "@daily", 1)
+
+
+def test_backfill_is_bounded_and_can_be_repeated(world: World) -> None:
+    world.resonate.schedule("s", world.report, "* * * * *", 1)
+    seen: list[int] = []
+    begin = FIRST - 200 * MINUTE
+    done = world.resonate.schedules.backfill("s", begin, FIRST, progress=lambda each: seen.append(each.created))
+    assert (done.created, done.existing, done.skipped) == (200, 0, 0)
+    assert seen == [90, 180, 200]
+    assert world.resonate.schedules.backfill("s", begin, FIRST).existing == 200
+    with pytest.raises(ValueError, match="more than 1000 occurrences"):
+        world.resonate.schedules.backfill("s", FIRST - 1001 * MINUTE, FIRST)
+    refused(100.40401, world.resonate.schedules.backfill, "none", 1, 2)

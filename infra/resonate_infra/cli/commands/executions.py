@@ -1,4 +1,4 @@
-"""`resonate executions`: list, show, count, cancel, delete, retry and move executions, and send messages to them."""
+"""`resonate executions`: list, show, count, cancel, fork, redrive, delete, retry and move executions, and messages."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from resonate.payloads import waits
 from resonate_infra.cli.arguments import instant_of, json_of
 from resonate_infra.cli.bulk import DryRun, Effect, Resume, Yes, run_bulk
 from resonate_infra.cli.commands.deletion import deleted, write_deleted
+from resonate_infra.cli.commands.forks import From, fork, redriven, redriven_in_bulk, write_forked
 from resonate_infra.cli.completion import ExecutionId, OptionalId
 from resonate_infra.cli.display import (
     duration,
@@ -55,7 +56,8 @@ from resonate_store.model.ids import random_id
 from resonate_store.model.requests import PromiseGet, TaskGet
 from resonate_store.model.tags import TARGET
 
-group = typer.Typer(help="List, cancel, retry, delete and move executions, and send messages to them.")
+group = typer.Typer(help="List, cancel, retry, fork, delete and move executions, and send messages to them.")
+group.command("fork")(fork)
 
 RESULTS = {
     "accepted": "accepted: the workflow gets an error where it waits, and ends after its compensating steps",
@@ -333,6 +335,41 @@ def _address_of(session: Session, id: str, version: str) -> str:
                 USAGE,
             )
     return f"lambda://{function}:{number}"
+
+
+@group.command("redrive")
+@connected
+def redrive(
+    session: Session,
+    id: OptionalId = None,
+    from_command: From = None,
+    state: States = None,
+    func: OfFunction = None,
+    tag: Tags = None,
+    prefix: Prefix = None,
+    since: Since = None,
+    until: Until = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    resume: Resume = None,
+) -> None:
+    """Run a failed execution again from the command that failed, as ID@1, ID@2 and so on; or all that the options
+    select.
+
+    If no command is surely to blame, --from is needed. If the command was interrupted, run it again. Of the selected
+    executions, those that have not failed are skipped, and those that were redriven before.
+    """
+    search = selection_of(session, state, func, tag, prefix, since, until)
+    if id is not None:
+        _alone(search, dry_run, resume)
+        write_forked(session, redriven(session, id, from_command))
+        return
+    options = "" if from_command is None else f"--from {from_command}"
+
+    def one(id: str) -> Effect:
+        return redriven_in_bulk(session, id, from_command)
+
+    run_bulk(session, "redrive", search, one, dry_run=dry_run, yes=yes, resume=resume, begun=options)
 
 
 @group.command("send")

@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from resonate.occurrences import backfill, count_occurrences, updated
 from resonate.payloads.codec import encode
 from resonate.schedules import Schedules, differences
-from resonate_infra.cli.arguments import json_of, milliseconds_of, pairs_of
+from resonate_infra.cli.arguments import instant_of, json_of, milliseconds_of, pairs_of
 from resonate_infra.cli.calls import call
 from resonate_infra.cli.display import (
     compact,
@@ -113,10 +114,130 @@ def create(
     if differing := differences(request, schedule):
         raise Failure(
             f"schedule {id!r} exists already with another {' and '.join(differing)}:"
-            f" `resonate schedules delete {id}` makes room for the new one",
+            f" `resonate schedules update {id}` changes it",
             FAILED,
         )
     _write(session, schedule)
+
+
+@group.command("update")
+@connected
+def update(
+    session: Session,
+    id: Id,
+    cron: Annotated[
+        str | None, typer.Option("--cron", "-c", metavar="CRON", help="Five fields, or an alias such as @hourly.")
+    ] = None,
+    func: Annotated[
+        str | None, typer.Option("--func", "-f", metavar="NAME", help="The function to run, with its arguments.")
+    ] = None,
+    arg: Args = None,
+    kwarg: Kwargs = None,
+    target: Annotated[
+        str | None, typer.Option("--target", "-t", metavar="TARGET", help="The worker group or the address.")
+    ] = None,
+    version: Version = 1,
+    timeout: Annotated[
+        str | None, typer.Option("--timeout", metavar="SECONDS", help="How long each may take. Also 90s, 15m, 7d.")
+    ] = None,
+    tag: Tags = None,
+    data: Annotated[
+        str | None, typer.Option("--data", "-d", metavar="JSON", help="The param, instead of a function.")
+    ] = None,
+    promise_id: Annotated[
+        str | None, typer.Option("--promise-id", metavar="TEMPLATE", help="The ids of the promises that it creates.")
+    ] = None,
+    timezone: Annotated[
+        str | None, typer.Option("--timezone", metavar="ZONE", help="An IANA time zone; UTC for none.")
+    ] = None,
+    catch_up: Annotated[
+        Literal["all", "latest", "none"] | None, typer.Option("--catch-up", help="Which missed occurrences run later.")
+    ] = None,
+    overlap: Annotated[
+        Literal["allow", "skip"] | None,
+        typer.Option("--overlap", help="Whether one begins while the previous one is pending."),
+    ] = None,
+    description: Annotated[
+        str | None, typer.Option("--description", metavar="TEXT", help="A note; an empty text removes it.")
+    ] = None,
+) -> None:
+    """Change a schedule. What is not given stays as it is.
+
+    Occurrences that are due are created by the definition before. Promises that exist stay as they are. With --func,
+    the arguments are those of the command.
+
+    resonate schedules update report --cron '0 8 * * mon'
+    """
+    present = session.ask(ScheduleGet(id)).schedule
+    assert present is not None
+    tags = {**present.promise_tags, **pairs_of(tag or (), "--tag")}
+    if target is not None:
+        tags[TARGET] = expand(target)
+    param = None
+    if func is not None:
+        if data is not None:
+            raise Failure("--func has its arguments in --arg and --kwarg: leave --data out", USAGE)
+        param, tags = call(func, arg or (), kwarg or (), version, tags[TARGET], tags)
+    elif arg or kwarg:
+        raise Failure("--arg and --kwarg are for a function: give --func, or --data instead", USAGE)
+    elif data is not None:
+        param = _encoded(json_of(data, "--data"))
+    changed = {
+        "cron": cron,
+        "promise_id": promise_id,
+        "promise_timeout": None if timeout is None else milliseconds_of(timeout, "--timeout"),
+        "promise_param": param,
+        "promise_tags": tags,
+        "timezone": timezone,
+        "catch_up": catch_up,
+        "overlap": overlap,
+        "description": description,
+    }
+    request = updated(present, {name: value for name, value in changed.items() if value is not None})
+    _write(session, session.ask(request).schedule)
+
+
+@group.command("backfill")
+@connected
+def backfill_(
+    session: Session,
+    id: Id,
+    begin: Annotated[
+        str, typer.Option("--from", metavar="INSTANT", help="The first instant: 2026-11-29T12:00Z, or 7d before now.")
+    ],
+    end: Annotated[str, typer.Option("--to", metavar="INSTANT", help="The last instant; 0s is now.")],
+    overlap: Annotated[
+        Literal["allow", "skip"] | None, typer.Option("--overlap", help="The policy, instead of the schedule's.")
+    ] = None,
+    most: Annotated[int, typer.Option("--max", min=1, metavar="N", help="Refuse to look at more occurrences.")] = 1000,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many occurrences it would look at.")] = False,
+) -> None:
+    """Create the occurrences of a part of the past that have no promise.
+
+    Each has its whole time from now on. If the command was interrupted, run it again: what exists is not created again.
+    With the policy skip, an occurrence is left out while the previous one is pending.
+
+    resonate schedules backfill report --from 2026-11-01T00:00Z --to 2026-11-08T00:00Z
+    """
+    now = session.clock.now()
+    first, last = instant_of(begin, "--from", now) or 0, instant_of(end, "--to", now) or 0
+    session.ask(ScheduleGet(id))
+    try:
+        many = count_occurrences(session.store, session.clock, id, first, last, most)
+        if dry_run:
+            done = None
+        else:
+            session.persist()
+            done = backfill(session.store, session.clock, id, first, last, overlap, most)
+    except ValueError as error:
+        raise Failure(f"{error} by --max", FAILED) from None
+    if session.as_json:
+        counts = {} if done is None else {name: getattr(done, name) for name in ("created", "existing", "skipped")}
+        write_json({"id": id, "occurrences": many, **counts})
+    elif done is None:
+        print(f"{plain(id)} has {many} occurrences in this time")
+    else:
+        print(f"{done.created} created, {done.existing} existed, {done.skipped} skipped")
 
 
 @group.command("get")

@@ -165,6 +165,8 @@ def call_tree(session: Session, id: str) -> TreeNode:
         if attempt == "cancel" and step in nodes:
             nodes[step].interrupted = _places(promise)
             continue
+        if attempt == "keys":
+            continue  # What a fork knows of its source is not a command.
         parent_node = nodes.get(parent(promise.id))
         if parent_node is not None and not independent(promise):  # Else only its id lies below.
             generation = generation_of(promise.id, parent_node.promise.id)

@@ -247,7 +247,11 @@ class InboxCommands(Nodes):
         if problem := problem_with_size(size_of(value)):
             raise PayloadTooLargeError(problem)
         tags = {**lineage.tags, KIND: node.kind, NAME: node.name}
-        request = MessageSend(command.id, command.name, command.key or node.id, value)
+        key = command.key
+        if key is None:
+            names = lineage.names
+            key = node.id if names is None else names.key(node.id, node.id, f"send {command.name}")
+        request = MessageSend(command.id, command.name, key, value)
         self._actions.append(Ask(node, request, tags, own_key=command.key is None))
 
     def _sent_message(self, ask: Ask, request: MessageSend, response: Response) -> None:

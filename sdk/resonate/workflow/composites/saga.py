@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Generic, Self, TypeVar, Unpack, cast
 
+from msgspec.structs import replace
+
 from resonate.workflow.commands import LFC, RFC, Command, Composite
 from resonate.workflow.options import RemoteOptions, RunOptions, by_name
+from resonate_store.model.tags import UNDOES
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -22,12 +25,15 @@ Undo = tuple[Any, ...] | Command[Any]
 class SagaRun(Composite[T_co], Generic[T_co]):
     """Action of a saga that runs in this worker."""
 
-    __slots__ = ("action", "owed", "undo")
+    __slots__ = ("action", "context", "owed", "undo")
     kind = "run"
 
-    def __init__(self, action: Command[T_co], owed: list[Command[Any]], undo: Command[Any] | None) -> None:
+    def __init__(
+        self, action: Command[T_co], owed: list[Command[Any]], undo: Command[Any] | None, context: Any
+    ) -> None:
         super().__init__()
         self.action = action
+        self.context = context
         self.owed = owed
         self.undo = undo
 
@@ -41,8 +47,12 @@ class SagaRun(Composite[T_co], Generic[T_co]):
         return self
 
     def steps(self) -> Generator[Any, Any, T_co]:
-        if self.undo is not None:
-            self.owed.append(self.undo)
+        undo = self.undo
+        if undo is not None:
+            if isinstance(undo, LFC | RFC):  # a fork has to know what was undone
+                opts = undo.opts
+                undo.opts = replace(opts, tags={**(opts.tags or {}), UNDOES: str(self.context.count + 1)})
+            self.owed.append(undo)
         return (yield self.action)
 
 
@@ -131,13 +141,13 @@ class Saga:
             TypeError: `undo` is neither.
         """
         undoing = self._undoing(undo)
-        return SagaRun(self._context.run(func, *args, **kwargs), self.owed, undoing)
+        return SagaRun(self._context.run(func, *args, **kwargs), self.owed, undoing, self._context)
 
     def rpc(self, func: Callable[..., Any] | str, *args: Any, undo: Undo | None = None, **kwargs: Any) -> SagaCall[Any]:
         """Run an action on a worker of its target, as `ctx.rpc` does. The arguments are those of `run`."""
         undoing = self._undoing(undo)
         call: RFC[Any] = self._context.rpc(func, *args, **kwargs)
-        return SagaCall(call, self.owed, undoing)
+        return SagaCall(call, self.owed, undoing, self._context)
 
     def compensate(self) -> Compensation:
         """Undo the actions that have begun, the latest first, and continue the workflow.

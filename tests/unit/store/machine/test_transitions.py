@@ -22,11 +22,12 @@ from resonate_store.model.execution_requests import (
     ExecutionRetry,
     PromiseCancel,
     TaskContinueAs,
+    TaskCopy,
     TaskRepin,
 )
 from resonate_store.model.ids import parent
 from resonate_store.model.message_requests import StatePut, TaskPublish
-from resonate_store.model.records import Cancellation, Record, ScheduleRecord, TaskRecord, TaskState
+from resonate_store.model.records import Cancellation, PromiseView, Record, ScheduleRecord, TaskRecord, TaskState, Value
 from resonate_store.model.requests import (
     AwaitedCreate,
     FulfillAndTakeOver,
@@ -38,6 +39,7 @@ from resonate_store.model.requests import (
     SettleAndResume,
     TaskContinue,
     TaskExtend,
+    TaskFork,
     TaskGet,
     TaskHalt,
     TaskHeartbeat,
@@ -49,6 +51,7 @@ from resonate_store.model.requests import (
     TaskVerify,
 )
 from resonate_store.model.schedule_requests import ScheduleFire
+from resonate_store.model.tags import FORKED_FROM, ORIGIN
 from tests.support.build import (
     DAY,
     OUTSIDE,
@@ -237,6 +240,22 @@ def give_up(scene: Scene) -> None:
     scene.apply(release("t", scene.version))
 
 
+def _fork_of(id: str) -> TaskFork:
+    return TaskFork(id, T0 + DAY, tags={**TARGETED, FORKED_FROM: "source"})
+
+
+COPY = PromiseView(
+    id="t.1",
+    state="resolved",
+    param=Value(),
+    value=Value(),
+    tags={ORIGIN: "t"},
+    timeout_at=T0 + DAY,
+    created_at=T0,
+    settled_at=T0,
+)
+
+
 DRIVES: dict[TaskEvent, tuple[Drive, ...]] = {
     "create": (
         lambda scene: scene.apply(create("t", TARGETED)),
@@ -244,6 +263,7 @@ DRIVES: dict[TaskEvent, tuple[Drive, ...]] = {
         lambda scene: scene.apply(fence("other", create("t", TARGETED))),
     ),
     "create acquired": (lambda scene: scene.apply(create_task("t")),),
+    "fork": (lambda scene: scene.apply(_fork_of("t")),),
     "acquire": (lambda scene: scene.apply(acquire("t", scene.version)),),
     "release": (
         give_up,
@@ -302,6 +322,7 @@ DRIVES: dict[TaskEvent, tuple[Drive, ...]] = {
     "record": (lambda scene: scene.apply(recorded("t")),),
     "take": (take,),
     "publish": (put_state,),
+    "copy": (lambda scene: scene.apply(TaskCopy("t", COPY)),),
     "deliver": (lambda scene: scene.apply(PromiseDelivered("t")),),
     "await": (
         lambda scene: scene.apply(callback("t", "other")),
@@ -318,7 +339,7 @@ def drives_of(state: TaskState | None, event: TaskEvent) -> tuple[Drive, ...]:
     if event != "time out":
         return DRIVES[event]
     if state is None:
-        return tuple(map(late, DRIVES["create"] + DRIVES["create acquired"]))
+        return tuple(map(late, DRIVES["create"] + DRIVES["create acquired"] + DRIVES["fork"]))
     # Any request that reads a promise settles it if it is due; only `verify` reads too little of it.
     elsewhere = (fire, register_singly, put_state)
     return tuple(late(drive) for each in DRIVES if each != "verify" for drive in DRIVES[each] if drive not in elsewhere)

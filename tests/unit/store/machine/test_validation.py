@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
 from resonate_store.machine.validation import problem_with
-from resonate_store.model.records import Value
+from resonate_store.model.execution_requests import TaskCopy
+from resonate_store.model.records import PromiseView, Value
 from resonate_store.model.requests import (
     PromiseDelivered,
     PromiseWake,
     Request,
     TaskContinue,
     TaskExtend,
+    TaskFork,
     TaskGet,
     TaskHalt,
     TaskHeartbeat,
@@ -23,14 +27,16 @@ from resonate_store.model.requests import (
     TaskVerify,
 )
 from resonate_store.model.schedule_requests import (
+    ScheduleBackfill,
     ScheduleDelete,
     ScheduleFire,
     ScheduleGet,
     SchedulePause,
     ScheduleResume,
     ScheduleTrigger,
+    ScheduleUpdate,
 )
-from resonate_store.model.tags import DELAY, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
+from resonate_store.model.tags import DELAY, FORKED_FROM, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
 from tests.support.build import (
     DAY,
     TARGETED,
@@ -52,6 +58,25 @@ from tests.support.build import (
     suspend,
 )
 from tests.support.substrates import T0, World
+
+
+def fork(id: str, tags: dict[str, str] | None = None) -> TaskFork:
+    return TaskFork(id, T0 + DAY, tags={**TARGETED, FORKED_FROM: "q"} if tags is None else tags)
+
+
+def copy(task: str, **fields: Any) -> TaskCopy:
+    record = PromiseView(
+        id=f"{task}.1",
+        state="resolved",
+        param=Value(),
+        value=Value(),
+        tags={ORIGIN: task},
+        timeout_at=T0,
+        created_at=T0,
+        settled_at=T0,
+    )
+    return TaskCopy(task, replace(record, **fields))
+
 
 REFUSED: list[tuple[Request, tuple[str, ...]]] = [
     # promises
@@ -113,7 +138,22 @@ REFUSED: list[tuple[Request, tuple[str, ...]]] = [
     (fence("p", settle("p")), ("'p'", "another promise")),
     (fence("p", create("p.1", at=-1)), ("timeout", "-1")),
     (fence("p", settle("p.1", "pending")), ("'pending'",)),  # type: ignore[arg-type]
+    # forks
+    (fork("p", {FORKED_FROM: "q"}), ("fork", TARGET)),
+    (fork("p", {**TARGETED, FORKED_FROM: "q", TIMER: "true"}), ("fork", TIMER)),
+    (fork("p", TARGETED), ("tag it", FORKED_FROM)),
+    (replace(fork("p"), generation=1), ("generation", "2 or more", "1")),
+    (copy("p", id="q"), ("'q'", "not below the task 'p'")),
+    (copy("p", tags={ORIGIN: "q"}), (f"tag it {ORIGIN}=p",)),
+    (copy("p", settled_at=None), ("settledAt", "resolved")),
+    (copy("p", state="pending"), ("settledAt", "pending")),
+    (copy("p", created_at=-1), ("createdAt", "-1")),
+    (copy("p", state="pending", settled_at=None, tags={ORIGIN: "p", **TARGETED}), ("pending copy", TARGET)),
+    (copy("p", value=Value(data="\ud800")), ("data of the value",)),
     # schedules
+    (ScheduleUpdate("s", "61 * * * *", "x", 1, promise_tags=TARGETED), ("minute field '61'",)),
+    (ScheduleBackfill("s", 2, 1), ("later one", "2 to 1")),
+    (ScheduleBackfill("s", 1, 2, "queue"), ("overlap policy", "'queue'")),  # type: ignore[arg-type]
     (schedule("s", promise_id=""), ("template", "empty", "{{.timestamp}}")),
     (schedule("s", timeout=-1), ("promise timeout", "-1")),
     (schedule("s", tags={}), ("promiseTags must include a resonate:target tag",)),
@@ -181,7 +221,10 @@ def requests_with(id: str) -> list[tuple[Request, str]]:
         (heartbeat(("w", 1), (id, 1)), "id"),
         (TaskHalt(id), "id"),
         (TaskContinue(id), "id"),
+        (fork(id), "id"),
+        (copy(id), "id"),
         (schedule(id, promise_id="x"), "schedule id"),
+        (ScheduleBackfill(id, 1, 2), "schedule id"),
         (ScheduleGet(id), "schedule id"),
         (ScheduleDelete(id), "schedule id"),
         (ScheduleFire(id), "schedule id"),
@@ -229,6 +272,11 @@ def test_valid_request_has_no_problem(subtests: pytest.Subtests) -> None:
         TaskHeartbeat("p1", (TaskReference("a", 1), TaskReference("b", 1))),
         TaskHalt("p"),
         TaskHalt("p", 3, "because"),
+        fork("p"),
+        copy("p"),
+        copy("p", state="pending", settled_at=None),
+        copy("p", state="rejected_timedout", tags={ORIGIN: "p", **TARGETED}),
+        ScheduleBackfill("s", 5, 5),
         schedule("a.b"),
         schedule("s", timeout=0),
         schedule("s", promise_id="x" * 987 + "{{.timestamp}}"),

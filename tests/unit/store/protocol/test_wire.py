@@ -48,7 +48,7 @@ def test_request_can_be_encoded_and_decoded(subtests: pytest.Subtests) -> None:
 
 def test_request_samples_have_all_kinds() -> None:
     assert {request.kind for request in REQUESTS} == DATA.keys()
-    assert len(DATA) == 36
+    assert len(DATA) == 40
 
 
 def test_response_can_be_encoded_and_decoded(subtests: pytest.Subtests) -> None:

@@ -78,3 +78,37 @@ def test_schedule_without_function_has_data_and_target(resonate: CommandLine, id
 
     assert created["promiseParam"]["data"] == {"x": 1}
     assert created["promiseTags"] == {"resonate:target": "https://a.example"}
+
+
+def test_schedule_is_changed_in_what_is_given(anywhere: CommandLine, id: str) -> None:
+    created = anywhere.json("schedules", "create", id, *DAILY, "--overlap", "skip", "--tag", "team=a")
+
+    changed = anywhere.json("schedules", "update", id, "--cron", "0 9 * * *", "--timezone", "Europe/Berlin")
+    assert changed.pop("nextRunAt") != created["nextRunAt"]
+    assert changed == {**{k: v for k, v in created.items() if k != "nextRunAt"}, **CHANGED}
+    called = anywhere.json("schedules", "update", id, "-f", "order", "-a", "3", "--timeout", "1h", "--description", "x")
+    assert called["promiseParam"]["data"]["args"] == [3]
+    assert called["promiseTags"] == {**created["promiseTags"], "resonate:func": "order"}
+    assert (called["promiseTimeout"], called["description"]) == (3_600_000, "x")
+    back = anywhere.json("schedules", "update", id, "--timezone", "UTC", "--description", "", "--target", "other")
+    assert ("timezone" in back, "description" in back) == (False, False)
+    assert back["promiseTags"]["resonate:target"] == "poll://any@other"
+    assert anywhere.fails("schedules", "update", id, "--arg", "1")[0] == 2
+    assert anywhere.fails("schedules", "update", "none", "--cron", "@daily")[0] == 6
+
+
+CHANGED = {"cron": "0 9 * * *", "timezone": "Europe/Berlin"}
+
+
+def test_schedule_is_backfilled(anywhere: CommandLine, id: str) -> None:
+    anywhere.ok("schedules", "create", id, *DAILY)
+    part = ("schedules", "backfill", id, "--from", "2026-03-01T00:00Z", "--to", "2026-03-04T00:00+01:00")
+    assert anywhere.ok(*part, "--dry-run").out == f"{id} has 3 occurrences in this time\n"
+    assert anywhere.json(*part) == {"id": id, "occurrences": 3, "created": 3, "existing": 0, "skipped": 0}
+    assert anywhere.ok(*part).out == "0 created, 3 existed, 0 skipped\n"
+    assert anywhere.json("promises", "get", f"{id}.1772348400000")["state"] in ("pending", "resolved")
+    assert anywhere.fails(*part, "--max", "2") == (
+        1,
+        f"schedule {id!r} has more than 2 occurrences in this time: shorten it, or allow more by --max",
+    )
+    assert anywhere.fails("schedules", "backfill", id, "--from", "yesterday", "--to", "0s")[0] == 2

@@ -1,0 +1,1 @@
+"""Forks: which records of an execution a new execution begins with. Pure."""

@@ -1,0 +1,1 @@
+"""What programs do to executions from outside: forks and redrives."""

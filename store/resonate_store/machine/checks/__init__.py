@@ -1,0 +1,1 @@
+"""Checks of single fields, and of requests about schedules. `machine/validation` lists all checks."""
