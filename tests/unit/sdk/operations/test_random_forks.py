@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from resonate.errors import ForkError
 from resonate.operations.forking import fork, read
 from resonate.payloads import codec
-from resonate_store.model.requests import PromiseSettle
 from tests.support.driver import Driver
 from tests.support.hypothesis_settings import ANY_HEALTH
-from tests.support.programs import FUNCTIONS, PROGRAMS, Program, plain, settlements, spelled, unfinished, witness
+from tests.support.program_calls import witness
+from tests.support.program_records import intervene, plain, unfinished
+from tests.support.programs import FUNCTIONS, PROGRAMS, Program, spelled
 
 COUNT = 300 if "RESONATE_CI" in os.environ else 30
 SOURCE = "source"
@@ -30,12 +32,19 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
+def _forkable(program: Program) -> Program:
+    """Return the program without commands whose names have the id of the execution, which differs in a fork."""
+    return [
+        {name: _forkable(part) if name in ("ops", "after") else part for name, part in op.items()}
+        for op in program
+        if op["do"] not in ("mail", "receive", "letter", "talk", "cancel", "publish")
+    ]
+
+
 def _finish(driver: Driver) -> None:
     while True:
         driver.work()
-        if settlement := settlements(driver.store.records()):
-            for each in settlement:
-                assert driver.store.apply(PromiseSettle(*each)).ok
+        if intervene(driver.store, driver.store.records()):
             continue
         if not unfinished(driver.store.records(), driver.clock.now()):
             return
@@ -63,14 +72,18 @@ def test_fork_at_each_command_has_the_outcome_of_a_run(program: Program, asynchr
     for function in FUNCTIONS:
         driver.register(function)
     root = "interpret_async" if asynchronous else "interpret"
-    driver.create(SOURCE, {"func": root, "args": [spelled(program, asynchronous=asynchronous)]})
+    driver.create(SOURCE, {"func": root, "args": [spelled(_forkable(program), asynchronous=asynchronous)]})
     try:
         _finish(driver)
         expected = _outcome(driver, SOURCE)
         last = read(driver.store, SOURCE).last()
         for number in range(1, last + 2):
             id = f"fork{number}"
-            fork(driver.store, SOURCE, from_command=number, new_id=id, clock=driver.clock)
+            try:
+                fork(driver.store, SOURCE, from_command=number, new_id=id, clock=driver.clock)
+            except ForkError as error:
+                assert "was undone" in str(error)  # noqa: PT017
+                continue
             _finish(driver)
             assert _outcome(driver, id) == expected, number
             places = [re.match(rf"{id}\.([0-9]+)", step) for step in witness.runs]
