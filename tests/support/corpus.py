@@ -29,6 +29,8 @@ STATUSES = {
     "task.continue": {200, 400, 404, 409},
     "task.continue_as": {200, 400, 404, 409},
     "task.repin": {200, 400, 404, 409},
+    "task.fork": {200, 400},
+    "task.copy": {200, 400, 404, 409},
     "task.search": {200, 400},
     # docs/protocol.md 3.1
     "schedule.get": {200, 400, 404},
@@ -39,6 +41,8 @@ STATUSES = {
     "schedule.pause": {200, 400, 404},
     "schedule.resume": {200, 400, 404},
     "schedule.trigger": {200, 400, 404, 409},
+    "schedule.update": {200, 400, 404, 409},
+    "schedule.backfill": {200, 400, 404, 422},
     # docs/protocol.md 1.8
     "message.send": {200, 400, 404, 409, 410, 422, 429},
     "task.receive": {200, 400, 404, 409, 422},
