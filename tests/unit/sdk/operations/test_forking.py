@@ -67,10 +67,10 @@ def called(ctx: Context, what: str) -> Workflow:
 
 
 @program.register
-def nested(ctx: Context, options: dict[str, Any]) -> Workflow:
+def nested(ctx: Context) -> Workflow:
     first = yield _acts(ctx, "first")
     try:
-        inner = yield ctx.run(inside).options(**{"retry_policy": Never(), **options})
+        inner = yield ctx.run(inside).options(retry_policy=Never())
     except ValueError as error:
         inner = str(error)
     return [first, inner, (yield _acts(ctx, "last"))]
@@ -158,7 +158,7 @@ def test_fork_with_arguments_calls_with_them(stack: MemoryStack) -> None:
 
 def test_fork_of_a_nested_place_keeps_what_is_before_it(stack: MemoryStack, world: World) -> None:
     world.fails = {"c"}
-    stack.start("nested", {}, id="one")
+    stack.start("nested", id="one")
     assert stack.result("one") == ["first done", "c is out of order", "last done"]
     world.fails.clear()
     world.runs.clear()
