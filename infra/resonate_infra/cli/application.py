@@ -1,8 +1,8 @@
 """Assembly of the commands, and the conversion of errors into one line and an exit code.
 
 Typer would show errors in a frame of several lines, and unknown exceptions as tracebacks. Here every error is one line
-on the error stream, and an exit code of `resonate_infra.cli.exits`. A defect of this program is also one line. With
-RESONATE_TRACEBACK set, it is shown as a traceback.
+on the error stream, and an exit code of `resonate_infra.inspection.exits`. A defect of this program is also one line.
+With RESONATE_TRACEBACK set, it is shown as a traceback.
 
 The module of a command is imported only when the command runs or its help is shown. So these modules have their imports
 at the top.
@@ -21,9 +21,9 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from resonate_infra.cli.exits import BROKEN_PIPE, FAILED, UNREACHABLE, Failure, code_for
 from resonate_infra.cli.parameters import help_of
 from resonate_infra.cli.session import before_commands
+from resonate_infra.inspection.exits import BROKEN_PIPE, FAILED, UNREACHABLE, Failure, code_for
 
 
 class LazyCommand(NamedTuple):

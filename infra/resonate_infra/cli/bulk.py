@@ -25,9 +25,9 @@ from typing import Annotated, Any, Literal, NamedTuple, TextIO
 import typer
 
 from resonate_infra.cli.display import console, write_json
-from resonate_infra.cli.exits import FAILED, INTERRUPTED, USAGE, Failure
 from resonate_infra.cli.selection import as_options, every, is_selected
 from resonate_infra.cli.session import Session
+from resonate_infra.inspection.exits import FAILED, INTERRUPTED, USAGE, Failure
 from resonate_infra.text import plain
 from resonate_store.model.execution_requests import ExecutionSearch
 

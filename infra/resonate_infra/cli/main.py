@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from resonate_infra.cli.exits import INTERRUPTED
+from resonate_infra.inspection.exits import INTERRUPTED
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the arguments. Default: those of the process.
 
     Returns:
-        The exit code, one of `resonate_infra.cli.exits`.
+        The exit code, one of `resonate_infra.inspection.exits`.
     """
     try:
         from resonate_infra.distributions import conflict

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from resonate_infra.cli.arguments import instant_of, pairs_of
 from resonate_infra.cli.session import Session
+from resonate_infra.inspection.arguments import instant_of, pairs_of
 from resonate_store.model.execution_requests import ExecutionFilter, ExecutionSearch, ExecutionView
 
 

@@ -8,20 +8,19 @@ from __future__ import annotations
 import inspect
 import os
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from resonate_infra.cli.exits import NOT_FOUND, USAGE, Failure, code_for
 from resonate_infra.cli.parameters import help_of
+from resonate_infra.inspection.exits import USAGE, Failure
+from resonate_infra.inspection.session import StoreSession
 
 if TYPE_CHECKING:
     from resonate_store.dynamo.store import DynamoStore
     from resonate_store.interface import Store
     from resonate_store.model.clock import Clock
-    from resonate_store.model.records import PromiseState, PromiseView
-    from resonate_store.model.requests import Request, Response
     from resonate_store.remote.store import HttpStore
 
 _PANEL = "Connection and output"
@@ -75,7 +74,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
 }
 
 
-class Session:
+class Session(StoreSession):
     """Connection of one command.
 
     Args:
@@ -91,11 +90,11 @@ class Session:
         if url is not None and table is not None:
             raise Failure("promises are at --url or in --table: give one of both", USAGE)
         self.table = table if table is not None or url is not None else os.environ.get("RESONATE_TABLE") or None
-        self.as_json = as_json
-        self.raw = raw
         options = {"--url": url, "--table": table}
         self.connection = " ".join(f"{option} {shlex.quote(text)}" for option, text in options.items() if text)
         """The options that name the server or the table, for a command that is shown to people. It has no token."""
+        self.as_json = as_json
+        self.raw = raw
         self._url = url
         self._token = token
         self._store: DynamoStore | HttpStore | None = None
@@ -133,60 +132,6 @@ class Session:
         if isinstance(self._store, HttpStore):
             self._store.insistent = True
 
-    def ask(self, request: Request) -> Response:
-        """Send a request and return its response.
-
-        Raises:
-            Failure: the status is 400 or more. The exit code says whether the id does not exist, the server is
-                unreachable, or the request was refused.
-        """
-        response = self.store.apply(request)
-        if response.status < 400:
-            return response
-        id = getattr(request, "id", "")
-        code = code_for(response.status)
-        if code == NOT_FOUND:
-            raise Failure(f"there is no {request.kind.partition('.')[0]} {id!r}", code)
-        raise Failure(f"{request.kind} of {id!r}: {response.error}" if id else str(response.error), code)
-
-    def find(self, request: Request) -> Response | None:
-        """Send a request and return its response. Return None if the id does not exist."""
-        try:
-            return self.ask(request)
-        except Failure as failure:
-            if failure.code != NOT_FOUND:
-                raise
-            return None
-
-    def pages(self, request: Any, limit: int | None) -> Iterator[Response]:
-        """Yield the pages of a search, at most `limit` results in total. None has no limit."""
-        from msgspec.structs import replace
-
-        left = limit
-        while True:
-            response = self.ask(replace(request, limit=min(left or MAX_PAGE, MAX_PAGE)))
-            yield response
-            if left is not None:
-                left -= len(response.promises or response.tasks or response.schedules or response.executions or ())
-            if response.cursor is None or left == 0:
-                return
-            request = replace(request, cursor=response.cursor)
-
-    def below(
-        self, id: str, separator: str, limit: int | None, state: PromiseState | None = None
-    ) -> Iterator[PromiseView]:
-        """Yield the promises whose ids begin with `id` and the separator.
-
-        If `id` has the maximum length there are none, and the search is omitted because it would be refused.
-        """
-        from resonate_store.model.ids import problem_with
-        from resonate_store.model.requests import PromiseSearch
-
-        prefix = f"{id}{separator}"
-        if problem_with(prefix) is None:
-            for page in self.pages(PromiseSearch(state=state, id=prefix), limit):
-                yield from page.promises or ()
-
     def _table(self) -> DynamoStore:
         from resonate_store.extras import MissingExtra, extra
         from resonate_store.settings import SettingsError, groups_of
@@ -223,8 +168,6 @@ class Session:
 
 WITHOUT = ("dev", "init")
 """Commands that do not connect to promises."""
-MAX_PAGE = 1000
-"""Maximum number of results on one page of a search."""
 
 
 def connected(command: Callable[..., None]) -> Callable[..., None]:

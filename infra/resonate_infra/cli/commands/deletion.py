@@ -11,8 +11,8 @@ import typer
 
 from resonate_infra.cli.completion import ExecutionId
 from resonate_infra.cli.display import write_json
-from resonate_infra.cli.exits import Failure, code_for
 from resonate_infra.cli.session import Session, connected
+from resonate_infra.inspection.exits import Failure, code_for
 from resonate_infra.text import plain
 from resonate_store.model.execution_requests import ExecutionDelete
 from resonate_store.model.requests import PromiseGet, PromiseSettle, Response

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from resonate_infra.cli.arguments import milliseconds_of, pairs_of
-from resonate_infra.cli.exits import USAGE, Failure
 from resonate_infra.effects.settings import origins_of
+from resonate_infra.inspection.arguments import milliseconds_of, pairs_of
+from resonate_infra.inspection.exits import USAGE, Failure
 from resonate_store.settings import SettingsError, groups_of
 
 _WHERE = "Store"

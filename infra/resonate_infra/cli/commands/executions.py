@@ -12,22 +12,11 @@ from resonate.client.messages import send as send_message
 from resonate.errors import MessageError, MessagesNotSupportedError
 from resonate.executions import shown
 from resonate.payloads import waits
-from resonate_infra.cli.arguments import instant_of, json_of
 from resonate_infra.cli.bulk import DryRun, Effect, Resume, Yes, run_bulk
 from resonate_infra.cli.commands.deletion import deleted, write_deleted
 from resonate_infra.cli.commands.forks import From, fork, redriven, redriven_in_bulk, write_forked
 from resonate_infra.cli.completion import ExecutionId, OptionalId
-from resonate_infra.cli.display import (
-    duration,
-    instant,
-    promise_json,
-    shown_version,
-    task_json,
-    write_fields,
-    write_found,
-    write_json,
-)
-from resonate_infra.cli.exits import FAILED, UNREACHABLE, USAGE, Failure, code_for
+from resonate_infra.cli.display import write_fields, write_found, write_json
 from resonate_infra.cli.parameters import (
     All,
     Cursor,
@@ -41,6 +30,9 @@ from resonate_infra.cli.parameters import (
 )
 from resonate_infra.cli.selection import is_selected, selection_of
 from resonate_infra.cli.session import Session, connected
+from resonate_infra.inspection.arguments import instant_of, json_of
+from resonate_infra.inspection.exits import FAILED, UNREACHABLE, USAGE, Failure, code_for
+from resonate_infra.inspection.texts import duration, instant, promise_json, shown_version, task_json
 from resonate_infra.text import plain
 from resonate_store.model.addresses import function_of
 from resonate_store.model.execution_requests import (

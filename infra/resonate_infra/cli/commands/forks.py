@@ -10,13 +10,13 @@ import typer
 
 from resonate.errors import ForkError, ResonateStoreError
 from resonate.operations import forking
-from resonate_infra.cli.arguments import arguments_of
 from resonate_infra.cli.bulk import Effect
 from resonate_infra.cli.completion import ExecutionId
 from resonate_infra.cli.display import write_json
-from resonate_infra.cli.exits import UNREACHABLE, Failure, code_for
 from resonate_infra.cli.parameters import Args, Kwargs
 from resonate_infra.cli.session import Session, connected
+from resonate_infra.inspection.arguments import arguments_of
+from resonate_infra.inspection.exits import UNREACHABLE, Failure, code_for
 from resonate_infra.text import plain
 from resonate_store.interface import Store
 

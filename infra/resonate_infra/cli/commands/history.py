@@ -10,8 +10,8 @@ import typer
 from resonate.errors import ResonateStoreError
 from resonate.testing.history import export_history
 from resonate_infra.cli.completion import ExecutionId
-from resonate_infra.cli.exits import NOT_FOUND, Failure
 from resonate_infra.cli.session import Session, connected
+from resonate_infra.inspection.exits import NOT_FOUND, Failure
 
 group = typer.Typer(help="Export the records of an execution.")
 

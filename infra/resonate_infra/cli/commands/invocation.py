@@ -14,14 +14,16 @@ from typing import Annotated, Any
 import typer
 
 from resonate.payloads.waits import of_task
-from resonate_infra.cli.arguments import milliseconds_of, pairs_of
-from resonate_infra.cli.calls import call, lineage
-from resonate_infra.cli.commands.tree import call_tree, drawn
-from resonate_infra.cli.display import console, function_of, instant, outcome, payload, promise_json, write_json
-from resonate_infra.cli.exits import FAILED, HALTED, INTERRUPTED, OUTCOMES, PENDING, USAGE, Failure
+from resonate_infra.cli.commands.tree import drawn
+from resonate_infra.cli.display import console, write_json
 from resonate_infra.cli.parameters import ONE_YEAR, Args, Func, Id, Kwargs, Tags, Target, Timeout, Version
 from resonate_infra.cli.session import Session, connected
-from resonate_infra.cli.waiting import of_execution, read
+from resonate_infra.inspection.arguments import milliseconds_of, pairs_of
+from resonate_infra.inspection.calls import call, lineage
+from resonate_infra.inspection.exits import FAILED, HALTED, INTERRUPTED, OUTCOMES, PENDING, USAGE, Failure
+from resonate_infra.inspection.texts import function_of, instant, outcome, payload, promise_json
+from resonate_infra.inspection.tree import call_tree
+from resonate_infra.inspection.waiting import of_execution, read
 from resonate_infra.json_types import is_object
 from resonate_infra.text import plain
 from resonate_store.model.backoff import Backoff

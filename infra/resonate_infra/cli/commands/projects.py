@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from resonate_infra.cli.display import write_json
-from resonate_infra.cli.exits import FAILED, USAGE, Failure
+from resonate_infra.inspection.exits import FAILED, USAGE, Failure
 from resonate_infra.scaffold import scaffold
 from resonate_infra.text import plain
 

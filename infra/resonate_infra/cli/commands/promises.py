@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 import typer
 
 from resonate.payloads.codec import encode, encode_error
-from resonate_infra.cli.arguments import json_of, milliseconds_of, pairs_of
-from resonate_infra.cli.display import function_of, instant, promise_json, taken, write_found, write_promise
-from resonate_infra.cli.exits import FAILED, USAGE, Failure
+from resonate_infra.cli.display import write_found, write_promise
 from resonate_infra.cli.parameters import ONE_YEAR, All, Cursor, Id, Limit, Tags, Timeout
 from resonate_infra.cli.session import Session, connected
+from resonate_infra.inspection.arguments import json_of, milliseconds_of, pairs_of
+from resonate_infra.inspection.exits import FAILED, USAGE, Failure
+from resonate_infra.inspection.texts import function_of, instant, promise_json, taken
 from resonate_store.model.addresses import expand
 from resonate_store.model.records import EMPTY, PromiseView
 from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseSearch, PromiseSettle

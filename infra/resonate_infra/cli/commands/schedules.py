@@ -9,22 +9,13 @@ import typer
 from resonate.occurrences import backfill, count_occurrences, updated
 from resonate.payloads.codec import encode
 from resonate.schedules import Schedules, differences
-from resonate_infra.cli.arguments import instant_of, json_of, milliseconds_of, pairs_of
-from resonate_infra.cli.calls import call
-from resonate_infra.cli.display import (
-    compact,
-    duration,
-    instant,
-    payload,
-    schedule_json,
-    write_fields,
-    write_found,
-    write_json,
-    write_promise,
-)
-from resonate_infra.cli.exits import FAILED, USAGE, Failure
+from resonate_infra.cli.display import write_fields, write_found, write_json, write_promise
 from resonate_infra.cli.parameters import ONE_YEAR, All, Args, Cursor, Id, Kwargs, Limit, Tags, Target, Timeout, Version
 from resonate_infra.cli.session import Session, connected
+from resonate_infra.inspection.arguments import instant_of, json_of, milliseconds_of, pairs_of
+from resonate_infra.inspection.calls import call
+from resonate_infra.inspection.exits import FAILED, USAGE, Failure
+from resonate_infra.inspection.texts import compact, duration, instant, payload, schedule_json
 from resonate_infra.text import plain
 from resonate_store.model.addresses import expand
 from resonate_store.model.records import EMPTY, Schedule

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from resonate_infra.cli.display import instant, shown_version, task_json, write_fields, write_found, write_json
+from resonate_infra.cli.display import write_fields, write_found, write_json
 from resonate_infra.cli.parameters import All, Cursor, Id, Limit
 from resonate_infra.cli.session import Session, connected
+from resonate_infra.inspection.texts import instant, shown_version, task_json
 from resonate_infra.text import plain
 from resonate_store.model.records import Task
 from resonate_store.model.requests import TaskContinue, TaskGet, TaskHalt, TaskSearch

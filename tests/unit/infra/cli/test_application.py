@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from resonate_infra.cli import exits
 from resonate_infra.cli.application import COMMANDS, loaded
 from resonate_infra.cli.commands import executions
+from resonate_infra.inspection import exits
 from tests.support.command_line import CommandLine
 
 ROOT = Path(__file__).parents[4]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from resonate_infra.cli.arguments import arguments_of, json_of, milliseconds_of, pairs_of
-from resonate_infra.cli.exits import USAGE, Failure
+from resonate_infra.inspection.arguments import arguments_of, json_of, milliseconds_of, pairs_of
+from resonate_infra.inspection.exits import USAGE, Failure
 
 DURATIONS = {
     "30": 30_000,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from resonate_infra.cli.calls import call
-from resonate_infra.cli.display import payload
+from resonate_infra.inspection.calls import call
+from resonate_infra.inspection.texts import payload
 from resonate_store.model.addresses import expand
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from resonate.payloads import codec
-from resonate_infra.cli.arguments import arguments_of
+from resonate_infra.inspection.arguments import arguments_of
 from resonate_store.model.addresses import expand
 from resonate_store.model.records import Value
 from resonate_store.model.tags import BRANCH, FUNC, ORIGIN, PARENT, PREFIX, SCOPE, TARGET

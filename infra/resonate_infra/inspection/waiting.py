@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from resonate.payloads.waits import of_attempt, of_cancellation, of_task, timed_function
-from resonate_infra.cli.session import Session
+from resonate_infra.inspection.session import StoreSession
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import PromiseGet, TaskGet
 from resonate_store.model.tags import FUNC, ORIGIN, TARGET, TIMER
@@ -21,7 +21,7 @@ MOST_TASKS = 5
 """Maximum number of their tasks that are read."""
 
 
-def task_of(session: Session, promise: PromiseView) -> Task | None:
+def task_of(session: StoreSession, promise: PromiseView) -> Task | None:
     """Return the task of a pending promise, or None if it has no task."""
 
     if not promise.pending or TARGET not in promise.tags or promise.tags.get(TIMER) == "true":
@@ -29,7 +29,7 @@ def task_of(session: Session, promise: PromiseView) -> Task | None:
     return read(session, promise.id)[1]
 
 
-def read(session: Session, id: str) -> tuple[PromiseView, Task | None]:
+def read(session: StoreSession, id: str) -> tuple[PromiseView, Task | None]:
     """Return a promise and its task. One request is enough if the server's response contains both.
 
     Raises:
@@ -45,7 +45,7 @@ def read(session: Session, id: str) -> tuple[PromiseView, Task | None]:
     return promise, task
 
 
-def of_execution(session: Session, promise: PromiseView, task: Task | None, *, short: bool = False) -> str:
+def of_execution(session: StoreSession, promise: PromiseView, task: Task | None, *, short: bool = False) -> str:
     """Return what a pending execution waits for. If it waits for its calls, return what one of these waits for.
 
     Return an empty text if the execution is settled, or if nothing is known.
@@ -56,7 +56,7 @@ def of_execution(session: Session, promise: PromiseView, task: Task | None, *, s
     return "; ".join(text for text in (of_cancellation(task, short=short), waits) if text)
 
 
-def _below(session: Session, promise: PromiseView, short: bool) -> Iterator[str]:
+def _below(session: StoreSession, promise: PromiseView, short: bool) -> Iterator[str]:
     tasks, origin = 0, promise.tags.get(ORIGIN, promise.id)
     for separator in (".",) if FUNC in promise.tags else (".", ":"):
         for each in session.below(promise.id, separator, MOST_READ, "pending"):

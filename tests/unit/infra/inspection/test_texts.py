@@ -1,4 +1,4 @@
-"""Display of records for people and for programs."""
+"""Texts of records for people and for programs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from base64 import b64encode
 import pytest
 from msgspec.structs import replace
 
-from resonate_infra.cli.display import duration, instant, outcome, payload
+from resonate_infra.inspection.texts import duration, instant, outcome, payload
 from resonate_store.model.records import EMPTY, PromiseView, Value
 
 
