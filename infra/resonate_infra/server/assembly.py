@@ -19,6 +19,7 @@ from resonate_infra.effects.transports import Pusher
 from resonate_infra.server.answering import InThreads, OnTheLoop, Together
 from resonate_infra.server.application import Admission, application
 from resonate_infra.server.delivery import CONCURRENCY, ServerDelivery, lambda_client_of, served_groups
+from resonate_infra.server.directory import ServerWorkers
 from resonate_infra.server.files import limit_of_files, room_in
 from resonate_infra.server.hub import Hub
 from resonate_infra.server.lambdas import LambdaError, Lambdas, Mapped, mapped
@@ -148,7 +149,8 @@ class Server:
         self._shares = options.table is not None
         self._failure: LambdaError | None = None
         self._on_ready: Callable[[], object] = lambda: None
-        service = Service(self.store, guard=guard, debug=debug, workers=self._workers, clock=timed)
+        directory = ServerWorkers(self._hub, self._lambdas, routes)
+        service = Service(self.store, guard=guard, debug=debug, workers=self._workers, directory=directory, clock=timed)
         self._answering = _answering(service, self.store, options, timed)
         app = application(
             self._answering,

@@ -54,6 +54,8 @@ class Connection:
         self.prefix = prefix
         self.notify = notify
         self.closed = False
+        self.functions: list[dict[str, Any]] | None = None
+        """The descriptions of the worker's functions, if it has announced them."""
         self.buffer: deque[Letter] = deque()
         self.offered: dict[str, str] = {}
         """Maps each task that was written to the stream to the address of its message, the latest last."""
@@ -179,6 +181,22 @@ class Hub:
         """Return the groups that have a stream, sorted."""
         with self._lock:
             return sorted(self._groups)
+
+    def announce(self, group: str, id: str, functions: list[dict[str, Any]], prefix: str) -> bool:
+        """Keep the descriptions of a worker's functions while its stream is open. Return False if it has no stream."""
+        with self._lock:
+            streams = [each for each in self._groups.get(group, ()) if (each.id, each.prefix) == (id, prefix)]
+            for connection in streams:
+                connection.functions = functions
+            return bool(streams)
+
+    def streams(self, prefix: str = "") -> list[Connection]:
+        """Return the streams that a bearer of this id prefix may know, by group and id."""
+        with self._lock:
+            streams = [each for connections in self._groups.values() for each in connections]
+        return sorted(
+            (each for each in streams if each.prefix.startswith(prefix)), key=lambda each: (each.group, each.id)
+        )
 
     def claim(self, group: str) -> list[str]:
         """Return held tasks of a group that a stream can take now, at most `MAX_BUFFERED`.

@@ -21,6 +21,7 @@ from typing import Any
 from msgspec import Struct
 
 from resonate.threads import Pool
+from resonate_infra.json_types import is_list, is_object
 from resonate_infra.lambda_context import LambdaContext
 from resonate_store.model.addresses import problem_with
 from resonate_store.model.clock import Clock
@@ -105,6 +106,18 @@ class Lambdas:
         key = (name, message["data"]["task"]["id"] if message["kind"] == "execute" else random_id())
         self._background.submit_latest(key, lambda: self._run(name, message))
 
+    def describe(self, name: str) -> list[dict[str, Any]] | None:
+        """Return the descriptions of the functions of a handler. Return None if it does not answer that question."""
+        handler = self._handlers.get(name)
+        if handler is None:
+            return None
+        try:
+            answer = handler({"kind": "describe"}, self._context(name))
+            return functions_in(answer)
+        except Exception as error:
+            logger.debug("function %s does not describe itself: %s", name, _shown(error))
+            return None
+
     def close(self, seconds: float) -> bool:
         """Invoke no further functions. Return whether all running invocations have ended within `seconds`."""
         return self._background.close(seconds)
@@ -135,6 +148,12 @@ class Lambdas:
             log_group_name=f"/aws/lambda/{name}",
             log_stream_name=f"$LATEST/{request_id}",
         )
+
+
+def functions_in(answer: Any) -> list[dict[str, Any]] | None:
+    """Return the descriptions of functions in the answer to a `describe` event, or None if it is another answer."""
+    found = answer.get("functions") if is_object(answer) else None
+    return [each for each in found if is_object(each)] if is_list(found) else None
 
 
 def _imported(function: Mapped) -> Handler:

@@ -5,7 +5,8 @@ runs it, and returns how the run ended. It accepts these events:
 
 - the execute message itself (an asynchronous invoke, `sam local invoke`);
 - an event of a function URL or of API Gateway v2, with the message as its body;
-- an SQS batch of messages.
+- an SQS batch of messages;
+- `{"kind": "describe"}`: it answers `{"functions": [...]}`, the descriptions of its functions, and runs nothing.
 
 If `RESONATE_PUSH_TOKEN` is set, an HTTP event must have it as its bearer token, or be signed with IAM.
 
@@ -129,6 +130,10 @@ class LambdaHandler:
             return self._batch(content["Records"], context)
         if "requestContext" in content:
             return self._over_http(content, context)
+        if content.get("kind") == "describe":
+            from resonate.worker.descriptions import descriptions_of  # here, because only the console asks for it
+
+            return {"functions": descriptions_of(self._registry)}
         return _shown(self._work(offer_of(content), context))
 
     def _work(self, offer: Offer, context: Any, *, counts_start: bool = True, invoked: bool = True) -> Report:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from resonate.engine.blocking import WORTH_SUSPENDING_HERE_MS
 from resonate.message_sources.in_process import InProcess
 from resonate.message_sources.source import Messages
+from resonate.process.announcement import Announcement
 from resonate.process.held_tasks import HeldTasks
 from resonate.process.promise_waiter import Waits
 from resonate.worker.abandoned import abandoned
@@ -114,10 +115,13 @@ class Runtime:
             resources.worth_suspending_ms = WORTH_SUSPENDING_HERE_MS
             source = InProcess(self._embedded, group, pid, self._plan, self._held.has_begun, self._knows)
             self._waits = Waits(resources, source)
-            source.start(self._receive, self._waits.look_again)
+            source.start(self._receive, self._connection_changed)
         else:
             self._waits = Waits(resources, source)
         self._source = source
+        self._announcement: Announcement | None = None
+        if self._distant is not None:
+            self._announcement = Announcement(self._distant, worker.registry, group, pid, self._clock)
 
     def serve_every_target(self) -> None:
         """Also serve targets that no other connection serves, if the store is in this process."""
@@ -156,7 +160,7 @@ class Runtime:
             atexit.register(self._farewell)
             interrupts.begin()
         if self._source is not None:
-            self._source.start(self._receive, self._waits.look_again)
+            self._source.start(self._receive, self._connection_changed)
 
     def refuse_fork(self) -> None:
         """Raise RuntimeError if this process was forked after the threads were started: they do not run here."""
@@ -268,6 +272,11 @@ class Runtime:
 
     # Messages
 
+    def _connection_changed(self) -> None:
+        self._waits.look_again()
+        if self._announcement is not None and self._source is not None:
+            self._announcement.changed(self._source)
+
     def _receive(self, message: dict[str, Any]) -> None:
         if message["kind"] == "unblock":
             self._waits.unblock(message["data"]["promise"])
@@ -314,7 +323,7 @@ class Runtime:
                 return
             self._paused = False
         if self._source is not None:
-            self._source.start(self._receive, self._waits.look_again)
+            self._source.start(self._receive, self._connection_changed)
 
     # Tasks
 

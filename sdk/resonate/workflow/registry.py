@@ -118,6 +118,10 @@ class Registry:
         found = self._by_func.get(_key(_unwrapped(key)))
         return found.version if found else 1
 
+    def versions(self, name: str) -> list[int]:
+        """Return the registered versions of a function, sorted."""
+        return sorted(self._by_name.get(name, {}))
+
     def version_of(self, func: Workflow) -> int:
         """Return the version that exactly this function is registered in, or 1."""
         found = self._by_func.get(func)

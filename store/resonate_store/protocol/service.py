@@ -46,6 +46,7 @@ from resonate_store.protocol.wire import (
     decode_request,
     encode_response,
 )
+from resonate_store.protocol.workers import KINDS_OF_WORKERS, WorkerDirectory, perform_about_workers
 
 logger = logging.getLogger("resonate.protocol")
 
@@ -60,7 +61,10 @@ class Refused(Exception):
 
 
 class Permit(Protocol):
-    """The rights of a token."""
+    """The rights of a token. `prefix` is the beginning of the ids that it may use; an empty one permits all."""
+
+    @property
+    def prefix(self) -> str: ...
 
     def covers(self, request: ProtocolRequest | None) -> bool:
         """Return whether the token allows this request. None means a debug request or an unknown kind."""
@@ -176,6 +180,8 @@ class Service:
         debug: carries out `debug.*` requests and `resonate:debug_time`. None refuses both.
         limits: the limits of the size of a request.
         workers: returns how many workers poll for the task of a promise, or None if that is not known.
+        directory: the workers that poll. None if workers do not poll this server, which then refuses requests about
+            them.
         clock: the clock of the store. None leaves the server's time out of responses.
         refused: kinds of `OWN_KINDS` that this server does not answer.
     """
@@ -188,6 +194,7 @@ class Service:
         debug: Debug | None = None,
         limits: Limits | None = None,
         workers: Callable[[PromiseView], int | None] = lambda _: None,
+        directory: WorkerDirectory | None = None,
         clock: Clock | None = None,
         refused: Collection[str] = (),
     ) -> None:
@@ -198,6 +205,7 @@ class Service:
         self._debug = debug
         self._limits = limits or Limits()
         self._workers = workers
+        self._directory = directory
         self._clock = clock
 
     def answer(self, body: bytes) -> tuple[int, bytes]:
@@ -246,6 +254,9 @@ class Service:
         if head.version != VERSION:
             raise Refused(400, f"Unsupported protocol version {head.version!r}: this server speaks {VERSION}")
         permit = None if self._guard is None else self._guard.admit(head.auth)
+        if self._directory is not None and kind in KINDS_OF_WORKERS:
+            prefix = "" if permit is None else permit.prefix
+            return 200, perform_about_workers(self._directory, kind, envelope.data, prefix)
         debugging = kind.startswith(PREFIX)
         request = None if debugging else _request_of(envelope)
         if permit is not None and not permit.covers(request):
