@@ -52,6 +52,11 @@ COMMANDS = {
         "init",
         "Write a new project: workflows, a test that passes, and a template that adds them to a deployment.",
     ),
+    "console": LazyCommand(
+        "console",
+        "console",
+        "Serve the console on this machine, until Ctrl-C: a web page that shows executions and makes them continue.",
+    ),
     "executions": LazyCommand(
         "executions", "group", "List, cancel, retry, fork, delete and move executions, and send messages to them."
     ),

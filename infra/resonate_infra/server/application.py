@@ -15,10 +15,11 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -32,6 +33,8 @@ MAX_BODY_BYTES: Final = Limits().body_bytes
 """The size of the largest request, in bytes."""
 KEEP_ALIVE_S: Final = 15.0
 """Maximum seconds without data on a stream. Proxies close idle streams, and only a write detects a dead peer."""
+CONSOLE: Final = "/console"
+"""The path of the console."""
 LEGACY: Final = ("promises", "schedules", "tasks")
 OUTDATED: Final = (
     "This server speaks the current Resonate protocol, one envelope to POST /, and not the API under"
@@ -68,6 +71,7 @@ def application(
     origins: Sequence[str] = (),
     hosts: Sequence[str] | None = None,
     keep_alive_s: float = KEEP_ALIVE_S,
+    console: Callable[[], ASGIApp] | None = None,
 ) -> Starlette:
     """Return the server as an ASGI application.
 
@@ -80,6 +84,7 @@ def application(
         hosts: names of the server in addition to loopback; None if callers need tokens. If given, requests to other
             names and requests of other pages are refused (see `OriginCheck`).
         keep_alive_s: maximum seconds without data on a stream.
+        console: makes the console. It is called by the first request to it.
     """
     answering = answer if isinstance(answer, InThreads) else InThreads(answer)
     endpoints = _Endpoints(ready, hub, authenticate, keep_alive_s)
@@ -93,6 +98,7 @@ def application(
             *(Route(f"/{name}/{{rest:path}}", _gone) for name in LEGACY),
         ],
         middleware=[
+            *([] if console is None else [Middleware(_WithConsole, console=console)]),
             *([] if hosts is None else [Middleware(OriginCheck, hosts=hosts, origins=origins)]),
             *([_cross_origin(origins)] if origins else []),
             Middleware(_Envelopes, answering=answering),
@@ -145,6 +151,29 @@ class _Envelopes:
         length = str(len(content)).encode()
         await send({"type": "http.response.start", "status": status, "headers": [*_JSON, (b"content-length", length)]})
         await send({"type": "http.response.body", "body": content})
+
+
+class _WithConsole:
+    """ASGI middleware that passes requests to the console, and sends a browser at `/` there.
+
+    The console checks its requests itself, so it comes before all other checks.
+    """
+
+    def __init__(self, app: ASGIApp, console: Callable[[], ASGIApp]) -> None:
+        self._app = app
+        self._make = console
+        self._console: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope.get("path", "")
+        if path == "/" and scope.get("method") == "GET" and "text/html" in Headers(scope=scope).get("accept", ""):
+            await RedirectResponse(CONSOLE, 303)(scope, receive, send)
+        elif path == CONSOLE or path.startswith(f"{CONSOLE}/"):
+            if self._console is None:
+                self._console = self._make()
+            await self._console(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 _JSON: Final = ((b"content-type", b"application/json"),)

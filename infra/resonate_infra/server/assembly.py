@@ -30,6 +30,7 @@ from resonate_store.extras import MissingExtra, extra
 from resonate_store.interface import StoreError
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.records import PromiseView
+from resonate_store.model.servers import ServerSettings
 from resonate_store.protocol.debug import EmbeddedDebug, RequestClock
 from resonate_store.protocol.service import Service
 from resonate_store.settings import SettingsError, groups_of, push_token_of
@@ -159,6 +160,7 @@ class Server:
             authenticate=None if guard is None else functools.partial(_admission, guard, timed),
             origins=options.origins,
             hosts=hosts,
+            console=functools.partial(_console, service, self.url, options, timed, _named_hosts(options)),
         )
         self._uvicorn = Uvicorn(
             app,
@@ -243,6 +245,22 @@ class Server:
             each.close()
 
 
+def _console(service: Service, url: str, options: ServerOptions, clock: Clock, hosts: tuple[str, ...]) -> Any:
+    """Return the console of a server. It calls the server's service in this process."""
+    from resonate_infra.console.application import console  # here, because only the first visit needs templates
+    from resonate_infra.console.backend import ServerBackend, post_to
+
+    where = f"the table {options.table}" if options.table else options.data or "in memory"
+    backend = ServerBackend(
+        ServerSettings(url, url),
+        f"Promises: {where}",
+        clock,
+        asks_for_token=options.auth_key is not None,
+        post=post_to(service.answer),
+    )
+    return console(backend, hosts)
+
+
 def _checked(options: ServerOptions) -> tuple[dict[str, Mapped], Mapping[str, str], str | None]:
     """Return the functions, the groups and the push token of options and environment.
 
@@ -284,6 +302,16 @@ def _hosts(options: ServerOptions) -> tuple[str, ...] | None:
     Raises:
         CannotServe: an allowed host or the url is malformed.
     """
+    named = _named_hosts(options)
+    return None if options.auth_key is not None and options.auth_key.strip() != "none" else named
+
+
+def _named_hosts(options: ServerOptions) -> tuple[str, ...]:
+    """Return the names of the server that the options give.
+
+    Raises:
+        CannotServe: an allowed host or the url is malformed.
+    """
     allowed: list[str] = []
     for text in options.allowed_hosts:
         if (host := allowed_host_of(text)) is None:
@@ -292,8 +320,6 @@ def _hosts(options: ServerOptions) -> tuple[str, ...] | None:
                 " resonate or resonate.example.com, or * for any"
             )
         allowed.append(host)
-    if options.auth_key is not None and options.auth_key.strip() != "none":
-        return None
     try:
         named = urlsplit(options.url or "").hostname
     except ValueError as error:

@@ -21,7 +21,7 @@ from typing import Any
 from msgspec import Struct
 
 from resonate.threads import Pool
-from resonate_infra.json_types import is_list, is_object
+from resonate_infra.inspection.descriptions import functions_in
 from resonate_infra.lambda_context import LambdaContext
 from resonate_store.model.addresses import problem_with
 from resonate_store.model.clock import Clock
@@ -148,12 +148,6 @@ class Lambdas:
             log_group_name=f"/aws/lambda/{name}",
             log_stream_name=f"$LATEST/{request_id}",
         )
-
-
-def functions_in(answer: Any) -> list[dict[str, Any]] | None:
-    """Return the descriptions of functions in the answer to a `describe` event, or None if it is another answer."""
-    found = answer.get("functions") if is_object(answer) else None
-    return [each for each in found if is_object(each)] if is_list(found) else None
 
 
 def _imported(function: Mapped) -> Handler:

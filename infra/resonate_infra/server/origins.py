@@ -18,16 +18,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from resonate_infra.effects.settings import origin_of
+from resonate_infra.hosts import ANY, HostCheck, host_of
 
-ANY = "*"
-_WILDCARDS = ("", "0.0.0.0", "::")
 _FOREIGN_SITES = ("cross-site", "same-site")
 
 
@@ -43,8 +41,7 @@ class OriginCheck:
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str], origins: Sequence[str]) -> None:
         self._app = app
-        self._hosts = frozenset(map(_normal, hosts))
-        self._any_address = any(host in _WILDCARDS for host in self._hosts)
+        self._hosts = HostCheck(hosts)
         self._origins = frozenset(origins)
         self._admitted: str | None = None
 
@@ -57,7 +54,7 @@ class OriginCheck:
         host, origin = headers.get("host"), headers.get("origin")
         # Browsers always send the host. Clients of HTTP/1.0 may omit it.
         if host is not None and host != self._admitted:  # nearly all requests have the same host
-            if not self._admits_host(host):
+            if not self._hosts.admits(host):
                 return PlainTextResponse(_refused_host(host), status_code=403)
             self._admitted = host
         if origin is None:
@@ -68,19 +65,6 @@ class OriginCheck:
         if method == "POST" and not _is_json(headers.get("content-type", "")):
             return PlainTextResponse("A page has to send Content-Type: application/json", status_code=415)
         return None
-
-    def _admits_host(self, host: str) -> bool:
-        name = host_of(host)
-        if name is None:
-            return False
-        if ANY in self._hosts or name in self._hosts or name == "localhost" or name.endswith(".localhost"):
-            return True
-        try:
-            address = ip_address(name)
-        except ValueError:
-            return False
-        # DNS rebinding needs a name. An address in a URL cannot resolve to another machine.
-        return self._any_address or (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
     def _admits_origin(self, origin: str, host: str | None) -> bool:
         own = host is not None and origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")
@@ -109,16 +93,6 @@ def _refused_origin(origin: str) -> str:
     )
 
 
-def host_of(text: str) -> str | None:
-    """Return the name or address in a `Host` header, without its port. Return None if it is malformed."""
-    try:
-        found = urlsplit(f"//{text}")
-        name, _ = found.hostname, found.port
-    except ValueError:
-        return None
-    return _normal(name) if name and found.netloc == text and "@" not in text else None
-
-
 def allowed_host_of(text: str) -> str | None:
     """Return the host that a user allows, in the form that `OriginCheck` compares.
 
@@ -135,10 +109,6 @@ def allowed_host_of(text: str) -> str | None:
 
 
 _NAME = re.compile(r"[a-z0-9._-]+", re.ASCII)
-
-
-def _normal(name: str) -> str:
-    return name.lower().rstrip(".")
 
 
 def _is_json(content_type: str) -> bool:

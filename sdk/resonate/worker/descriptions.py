@@ -85,7 +85,7 @@ def _schema_of(func: Callable[..., Any], given: Callable[..., Any]) -> tuple[dic
     if len(msgspec.json.encode(schema)) > MOST_SCHEMA_BYTES:
         schema = {
             "type": "object",
-            "properties": dict.fromkeys(schema["properties"], {}),
+            "properties": {name: {} for name in schema["properties"]},
             "required": schema["required"],
         }
     return schema, positional

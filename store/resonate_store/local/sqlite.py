@@ -291,10 +291,9 @@ class SqliteStore(EmbeddedStore):
         else:
             if isinstance(search, PromiseSearch) and search.id:
                 prefix = search.id
-            rows = self._rows(
-                "SELECT id, record FROM promise WHERE id > ? AND id >= ? ORDER BY id",
-                (after[1], prefix),
-            )
+            # One bound, so that SQLite begins to read there. Of two it takes the first, which can be far before.
+            bound = "id > ?" if after[1] >= prefix else "id >= ?"
+            rows = self._rows(f"SELECT id, record FROM promise WHERE {bound} ORDER BY id", (max(after[1], prefix),))
         decode = _schedule_of if isinstance(search, ScheduleSearch) else _record_of
         with closing(rows):
             for row in rows:

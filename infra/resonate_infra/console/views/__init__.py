@@ -1,0 +1,1 @@
+"""Pages of the console. A view gets a `Visit`, and returns a response."""

@@ -1,0 +1,110 @@
+"""The list of executions, with filters and counts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final, cast, get_args
+
+from starlette.responses import Response
+
+from resonate.errors import ResonateStoreError
+from resonate.executions import ExecutionPage, Executions, StatusCounts, shown
+from resonate_infra.console.visit import Visit
+from resonate_infra.inspection.arguments import milliseconds_of
+from resonate_infra.inspection.exits import USAGE, Failure
+from resonate_store.model.execution_requests import ExecutionFilter, ExecutionSearch, ExecutionStatus, ExecutionView
+from resonate_store.model.records import PromiseState, PromiseView
+from resonate_store.model.requests import PromiseSearch
+
+PAGE: Final = 50
+"""How many executions a page has."""
+FILTERS: Final[tuple[ExecutionFilter, ...]] = (
+    "running",
+    "waiting",
+    "retrying",
+    "halted",
+    "failed",
+    "resolved",
+    "rejected_canceled",
+)
+"""The filters with a count, in the order of the page."""
+WITHOUT_REQUEST: Final = (400, 404, 405, 422, 501)
+"""Statuses of servers that do not have the requests about executions."""
+
+
+def listing(visit: Visit) -> Response:
+    """Show the executions, the newest first."""
+    if visit.get("part") == "counts":
+        return visit.page("parts/counts.html", counts=_counts(visit), filters=FILTERS, state=visit.get("state"))
+    state = visit.get("state")
+    if state and state not in get_args(ExecutionFilter):
+        raise Failure(f"there is no state {state!r}", USAGE)
+    query = {name: visit.get(name) for name in ("state", "func", "id", "tag", "since", "cursor")}
+    found = _found(visit, query)
+    content = {
+        "query": {name: text for name, text in query.items() if name != "cursor"},
+        "cursor": query["cursor"],
+        "executions": found.items,
+        "following": found.cursor,
+        "filters": FILTERS,
+        "state": state,
+    }
+    return visit.page("parts/table.html" if visit.get("part") == "table" else "executions.html", **content)
+
+
+def _found(visit: Visit, query: dict[str, str]) -> ExecutionPage:
+    name, _, text = query["tag"].partition("=")
+    tags = {name.strip(): text.strip()} if query["tag"] else {}
+    try:
+        return Executions(visit.session.store, visit.session.clock).list(
+            state=cast("ExecutionFilter", query["state"]) if query["state"] else None,
+            function=query["func"] or None,
+            tags=tags,
+            id_prefix=query["id"] or None,
+            since=_since(query["since"], visit.now),
+            limit=PAGE,
+            cursor=query["cursor"] or None,
+        )
+    except ResonateStoreError as error:
+        if error.status not in WITHOUT_REQUEST or visit.state.backend.takes(visit.session, ExecutionSearch.kind):
+            raise
+        return _by_search(visit, query, tags)
+
+
+def _by_search(visit: Visit, query: dict[str, str], tags: dict[str, str]) -> ExecutionPage:
+    """Return the executions of a server that has only the search for promises. It knows fewer states."""
+    states: dict[str, PromiseState] = {
+        "": "pending",
+        "failed": "rejected",
+        "resolved": "resolved",
+        "rejected_canceled": "rejected_canceled",
+    }
+    state = states.get(query["state"], "pending") if query["state"] else None
+    response = visit.session.ask(PromiseSearch(state, tags, query["id"] or None, roots=True, limit=PAGE))
+    return ExecutionPage(tuple(shown(_view(each)) for each in response.promises or ()))
+
+
+def _view(promise: PromiseView) -> ExecutionView:
+    status: ExecutionStatus = "waiting" if promise.state == "pending" else promise.state
+    return ExecutionView(promise=promise, status=status)
+
+
+def _counts(visit: Visit) -> StatusCounts | None:
+    """Return how many executions are in each state, or None if the server does not count them."""
+    try:
+        return Executions(visit.session.store, visit.session.clock).counts()
+    except ResonateStoreError as error:
+        if error.status in (*WITHOUT_REQUEST, 403):
+            return None
+        raise
+
+
+def _since(text: str, now: int) -> int | None:
+    """Return the instant (ms) of a filter: a duration before now, such as 24h, or an instant of ISO 8601."""
+    if not text:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return now - milliseconds_of(text, "the time of the start")
+    return round((at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp() * 1000)
