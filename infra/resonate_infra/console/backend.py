@@ -7,7 +7,7 @@ its own process, so tokens, debug requests and the count of workers are the same
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from resonate_infra.inspection.session import StoreSession
@@ -23,7 +23,7 @@ Describe = Callable[[str], list[dict[str, Any]] | None]
 """Function that returns the descriptions of the functions at a `lambda://` address, or None."""
 
 
-class Caller(StoreSession):
+class ConsoleSession(StoreSession):
     """Session of one user of the console.
 
     Args:
@@ -63,7 +63,7 @@ class Backend(ABC):
     def workers(self, token: str | None) -> list[WorkerView] | None:
         """Return the workers that are known, or None if that question has no answer here."""
 
-    def takes(self, session: StoreSession, kind: str) -> bool:  # noqa: ARG002
+    def takes(self, kind: str, token: str | None) -> bool:  # noqa: ARG002
         """Return whether a request of this kind can be made. It is an addition to the official protocol."""
         return True
 
@@ -101,17 +101,20 @@ class ServerBackend(Backend):
         self._server = server
         self._clock = clock
         self._post = post
+        self._kinds: Collection[str] | None = None
 
     def session(self, token: str | None) -> StoreSession:
         store = HttpStore(server=self._as(token), clock=self._clock, post=self._post)
         store.insistent = False
-        return Caller(store, self._clock)
+        return ConsoleSession(store, self._clock)
 
     def workers(self, token: str | None) -> list[WorkerView] | None:
         return self._client(token).workers()
 
-    def takes(self, session: StoreSession, kind: str) -> bool:
-        return isinstance(session.store, HttpStore) and kind in session.store.kinds
+    def takes(self, kind: str, token: str | None) -> bool:
+        if self._kinds is None:
+            self._kinds = self._client(token).kinds()
+        return kind in self._kinds
 
     def moves_time(self, token: str | None) -> bool:
         return self._client(token).takes_debug_requests()

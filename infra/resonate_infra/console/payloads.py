@@ -77,7 +77,8 @@ def shown_arguments(promise: PromiseView) -> ShownPayload:
         return shown
     call = readable(promise.param.data)
     if is_object(call) and "func" in call and "args" in call:
-        args, kwargs = call.get("args") or [], call.get("kwargs") or {}
+        args: Any = call.get("args") or []
+        kwargs: Any = call.get("kwargs") or {}
         lines = [pretty(each) for each in args] if is_list(args) else [pretty(args)]
         lines += [f"{name} = {pretty(each)}" for name, each in kwargs.items()] if is_object(kwargs) else []
         return ShownPayload("json", "\n".join(lines), size=shown.size) if lines else NOTHING

@@ -65,14 +65,16 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    loaded.globals |= {"url": url, "static_url": static_url, "status_words": STATUSES}
-    loaded.filters |= {
+    shared: dict[str, Any] = {"url": url, "static_url": static_url, "status_words": STATUSES}
+    loaded.globals.update(shared)
+    filters: dict[str, Any] = {
         "short": short_instant,
         "full": full_instant,
         "iso": iso_instant,
         "age": age,
         "duration": duration,
     }
+    loaded.filters.update(filters)
     return loaded
 
 

@@ -57,7 +57,7 @@ class Scale(Struct, frozen=True):
         return Bar(kind, x, round(max(LEAST_WIDTH, self.x(end) - x), 3), title)
 
 
-class Row(Struct, kw_only=True):
+class TimelineRow(Struct, kw_only=True):
     """One row of an execution.
 
     Attributes:
@@ -117,7 +117,7 @@ def begin_of(promise: PromiseView) -> int:
     return promise.created_at - (int(elapsed) if elapsed.isdecimal() else 0)
 
 
-def rows_of(root: TreeNode, scale: Scale, now: int, toggled: Collection[str], records: int) -> list[Row]:
+def rows_of(root: TreeNode, scale: Scale, now: int, toggled: Collection[str], records: int) -> list[TimelineRow]:
     """Return the rows below the node of an execution.
 
     Args:
@@ -127,7 +127,7 @@ def rows_of(root: TreeNode, scale: Scale, now: int, toggled: Collection[str], re
         toggled: the ids of calls that a user has opened or closed.
         records: how many records the window has.
     """
-    rows: list[Row] = []
+    rows: list[TimelineRow] = []
     for child in root.children:
         rows.extend(_rows(child, root, scale, now, toggled, records <= OPEN_BELOW, 0))
     return rows
@@ -135,7 +135,7 @@ def rows_of(root: TreeNode, scale: Scale, now: int, toggled: Collection[str], re
 
 def _rows(
     node: TreeNode, parent: TreeNode, scale: Scale, now: int, toggled: Collection[str], opened: bool, depth: int
-) -> Iterator[Row]:
+) -> Iterator[TimelineRow]:
     row = row_of(node, parent, scale, now, depth)
     row.below = sum(1 for _ in node.all()) - 1
     row.open = bool(row.below) and opened != (row.id in toggled)
@@ -146,7 +146,7 @@ def _rows(
         row.cut = len(node.children) - len(node.children[:MOST_NESTED])
 
 
-def row_of(node: TreeNode, parent: TreeNode, scale: Scale, now: int, depth: int) -> Row:
+def row_of(node: TreeNode, parent: TreeNode, scale: Scale, now: int, depth: int) -> TimelineRow:
     """Return the row of one node."""
     promise = node.promise
     kind, name = kind_of(node)
@@ -155,7 +155,7 @@ def row_of(node: TreeNode, parent: TreeNode, scale: Scale, now: int, depth: int)
     pending = promise.pending
     if kind in ("message", "published"):
         end, pending = promise.created_at, False
-    return Row(
+    return TimelineRow(
         id=promise.id,
         place=_place(promise.id, parent.promise.id),
         depth=depth,
@@ -296,12 +296,14 @@ def _busy(node: TreeNode, scale: Scale, end: int) -> Iterator[Bar]:
         yield scale.bar("idle" if until == begin else "run", begin, until, "runs steps")
 
 
-def overview_of(root: TreeNode, scale: Scale, now: int, complete: bool) -> Row:
+def overview_of(root: TreeNode, scale: Scale, now: int, complete: bool) -> TimelineRow:
     """Return the row of the execution itself. If not all of its commands are known, its bar does not show them."""
     row = row_of(root, root, scale, now, 0)
     if not complete:
         row.bars = [bar for bar in row.bars if bar.kind != "run"]
     row.place, row.link = "", None
+    if row.kind == "call":
+        row.kind = "workflow"
     row.name = row.name or root.promise.tags.get(KIND, "")
     row.below = len(root.children)
     return row

@@ -88,6 +88,10 @@ class Visit:
         """Return a field of the form, without the spaces around it."""
         return next(iter(self.form.get(name, ())), default).strip()
 
+    def takes(self, kind: str) -> bool:
+        """Return whether the server takes a request of this kind, which the official protocol lacks."""
+        return self.state.backend.takes(kind, self.token)
+
     def page(self, template: str, http_status: int = 200, **content: Any) -> Response:
         """Return a page, or a part of one."""
         backend = self.state.backend

@@ -18,8 +18,7 @@ from resonate_infra.effects.settings import SWEEP_INTERVAL_MS
 from resonate_infra.effects.transports import Pusher
 from resonate_infra.server.answering import InThreads, OnTheLoop, Together
 from resonate_infra.server.application import Admission, application
-from resonate_infra.server.delivery import CONCURRENCY, ServerDelivery, lambda_client_of, served_groups
-from resonate_infra.server.directory import ServerWorkers
+from resonate_infra.server.delivery import CONCURRENCY, ServerDelivery, ServerWorkers, lambda_client_of, served_groups
 from resonate_infra.server.files import limit_of_files, room_in
 from resonate_infra.server.hub import Hub
 from resonate_infra.server.lambdas import LambdaError, Lambdas, Mapped, mapped

@@ -29,6 +29,7 @@ from resonate_store.machine.effects import Execute, effects, message_of
 from resonate_store.model.addresses import poll_of, route, wait_for
 from resonate_store.model.records import PromiseView, Record
 from resonate_store.model.tags import TARGET
+from resonate_store.protocol.workers import AnnouncedWorker, WorkerView
 
 CLIENT = CallLimits(connect_timeout_s=3, read_timeout_s=10, attempts=3)
 """Limits of the client of Lambda."""
@@ -187,3 +188,36 @@ def lambda_client_of(environment: Mapping[str, str], table: str | None) -> Calla
     if table is None and not any(environment.get(name) for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_LAMBDA")):
         return None
     return functools.cache(lambda: client_of("lambda", CLIENT))
+
+
+class ServerWorkers:
+    """Directory of the workers.
+
+    Args:
+        hub: the streams.
+        lambdas: the functions in this process.
+        groups: the push address of each worker group.
+    """
+
+    def __init__(self, hub: Hub, lambdas: Lambdas, groups: Mapping[str, str]) -> None:
+        self._hub = hub
+        self._lambdas = lambdas
+        self._groups = groups
+
+    def announce(self, worker: AnnouncedWorker, prefix: str) -> bool:
+        return self._hub.announce(worker.group, worker.id, worker.functions, prefix)
+
+    def workers(self, prefix: str) -> list[WorkerView]:
+        """Return the workers by group. Only a bearer of all ids sees those that the server pushes to."""
+        polling = [WorkerView(each.group, each.id, functions=each.functions) for each in self._hub.streams(prefix)]
+        if prefix:
+            return polling
+        pushed = [
+            WorkerView(group, address=address, functions=self._described(address))
+            for group, address in sorted(self._groups.items())
+        ]
+        return [*polling, *pushed]
+
+    def _described(self, address: str) -> list[dict[str, object]] | None:
+        name = address.removeprefix("lambda://")
+        return self._lambdas.describe(name) if name in self._lambdas else None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from typing import Any
 
 from resonate_store.interface import StoreError
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.ids import random_id
+from resonate_store.model.requests import PromiseGet
 from resonate_store.model.servers import ServerSettings
 from resonate_store.protocol.wire import WireError, read
 from resonate_store.protocol.workers import ANNOUNCE, SEARCH, FoundWorkers, WorkerView
@@ -54,6 +56,15 @@ class ServerClient:
             return read(FoundWorkers, answer.data, f"Invalid response to {SEARCH}").workers
         except WireError as error:
             raise StoreError(f"{self._url}: {error}") from error
+
+    def kinds(self) -> Collection[str]:
+        """Return the kinds of requests that the server advertises, which the official protocol lacks.
+
+        Raises:
+            StoreError: the server does not answer.
+        """
+        self._calls.call(PromiseGet.kind, {"id": "resonate"}, TIMEOUT_S)
+        return self._calls.kinds
 
     def tick(self, time: int) -> bool:
         """Do what is due at the instant `time` (ms). Return False if the server takes no debug requests.

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from datetime import timedelta
 from typing import Final
@@ -180,11 +180,6 @@ class HttpStore(Store):
     @property
     def fences_records(self) -> bool:
         return True
-
-    @property
-    def kinds(self) -> Collection[str]:
-        """The kinds that the server advertises in its answers. Empty before the first one."""
-        return self._calls.kinds
 
     @property
     def has_generations(self) -> bool:

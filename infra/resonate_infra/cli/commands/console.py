@@ -69,7 +69,8 @@ def _describe(address: str) -> list[dict[str, Any]] | None:
     from resonate_infra.inspection.descriptions import functions_in
 
     try:
-        answer = boto3.client("lambda").invoke(
+        aws: Any = boto3
+        answer = aws.client("lambda").invoke(
             FunctionName=address.removeprefix("lambda://"),
             InvocationType="RequestResponse",
             Payload=msgspec.json.encode({"kind": "describe"}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -46,7 +45,7 @@ def overview(visit: Visit) -> Response:
         return visit.page("parts/rows.html", **_rows(visit, records, view))
     if part == "messages":
         return visit.page("parts/messages.html", **_messages(records))
-    content = {**_head(visit, records), "view": view, "views": VIEWS, "step": visit.get("step")}
+    content: dict[str, Any] = {**_head(visit, records), "view": view, "views": VIEWS, "step": visit.get("step")}
     if view in ("timeline", "tree"):
         content |= _rows(visit, records, view)
         if content["step"]:
@@ -61,7 +60,7 @@ def overview(visit: Visit) -> Response:
 def _head(visit: Visit, records: Records) -> dict[str, Any]:
     root, task, session = records.root, records.task, visit.session
     node = records.window(session, 0, 0)
-    takes = partial(visit.state.backend.takes, session)
+    takes = visit.takes
     status = status_of(node)
     if root.pending and takes(ExecutionGet.kind):
         status = Executions(session.store, session.clock).get(root.id).status

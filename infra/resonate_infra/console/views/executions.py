@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Final, cast, get_args
+from typing import Any, Final, cast, get_args
 
 from starlette.responses import Response
 
@@ -41,7 +41,7 @@ def listing(visit: Visit) -> Response:
         raise Failure(f"there is no state {state!r}", USAGE)
     query = {name: visit.get(name) for name in ("state", "func", "id", "tag", "since", "cursor")}
     found = _found(visit, query)
-    content = {
+    content: dict[str, Any] = {
         "query": {name: text for name, text in query.items() if name != "cursor"},
         "cursor": query["cursor"],
         "executions": found.items,
@@ -66,7 +66,7 @@ def _found(visit: Visit, query: dict[str, str]) -> ExecutionPage:
             cursor=query["cursor"] or None,
         )
     except ResonateStoreError as error:
-        if error.status not in WITHOUT_REQUEST or visit.state.backend.takes(visit.session, ExecutionSearch.kind):
+        if error.status not in WITHOUT_REQUEST or visit.takes(ExecutionSearch.kind):
             raise
         return _by_search(visit, query, tags)
 

@@ -26,7 +26,7 @@ MOST_BELOW: Final = 200
 """Maximum number of pending promises of one execution that are read."""
 
 
-class Asked(Struct):
+class Question(Struct):
     """A promise that a person has to settle, with its data and the execution that it belongs to."""
 
     promise: PromiseView
@@ -37,7 +37,7 @@ class Asked(Struct):
 def waiting(visit: Visit) -> Response:
     """Show the promises that wait for people. They are found below the executions that wait."""
     executions, cursor = _executions(visit)
-    asked: list[Asked] = []
+    asked: list[Question] = []
     for execution in executions:
         asked.extend(_asked(visit, execution))
     template = "parts/people.html" if visit.get("part") else "people.html"
@@ -62,14 +62,14 @@ def _id(execution: DurableExecution) -> str:
     return execution.id
 
 
-def _asked(visit: Visit, id: str) -> list[Asked]:
+def _asked(visit: Visit, id: str) -> list[Question]:
     root = visit.session.find(PromiseGet(id))
     if root is None or root.promise is None:
         return []
     found = [root.promise]
     found += visit.session.below(id, ".", MOST_BELOW, "pending")
     return [
-        Asked(each, shown_payload(each.param), each.tags.get(ORIGIN, each.id))
+        Question(each, shown_payload(each.param), each.tags.get(ORIGIN, each.id))
         for each in found
         if is_for_people(each) and each.tags.get(ORIGIN, id) == id
     ]

@@ -14,6 +14,7 @@ from resonate_infra.inspection.arguments import json_of, milliseconds_of
 from resonate_infra.inspection.calls import lineage
 from resonate_infra.inspection.exits import USAGE, Failure
 from resonate_infra.inspection.texts import function_of
+from resonate_infra.json_types import is_list, is_object
 from resonate_store.model.addresses import expand
 from resonate_store.model.ids import random_id
 from resonate_store.model.requests import PromiseCreate
@@ -81,7 +82,7 @@ def _arguments(visit: Visit, fields: list[Field] | None) -> tuple[list[Any], dic
     if fields is None:
         args: Any = json_of(visit.field("args") or "[]", "the positional arguments")
         kwargs: Any = json_of(visit.field("kwargs") or "{}", "the named arguments")
-        if not isinstance(args, list) or not isinstance(kwargs, dict):
+        if not is_list(args) or not is_object(kwargs):
             raise Failure("positional arguments are a JSON array, and named ones a JSON object", USAGE)
         return args, kwargs
     positional: list[Any] = []
