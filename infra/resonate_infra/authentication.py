@@ -166,7 +166,7 @@ class Permission:
 def _ids_of(request: ProtocolRequest | None) -> Sequence[str] | None:
     """Return every id that a request reads or writes. Return None if the request does not name them all."""
     match request:
-        case ExecutionSearch(id=str(prefix)):
+        case ExecutionSearch(id=str(prefix)) | PromiseSearch(id=str(prefix)):
             return (prefix,)
         case None | PromiseSearch() | TaskSearch() | ScheduleSearch() | ExecutionSearch() | ExecutionCount():
             return None

@@ -35,9 +35,7 @@ class Browser:
 
     def request(self, method: str, path: str, **request: Any) -> httpx.Response:
         async def call() -> httpx.Response:
-            async with httpx.AsyncClient(
-                transport=self._transport, base_url=self._url, cookies=self.cookies
-            ) as client:
+            async with httpx.AsyncClient(transport=self._transport, base_url=self._url, cookies=self.cookies) as client:
                 response = await client.request(method, path, **request)
                 self.cookies = client.cookies
                 return response

@@ -185,7 +185,7 @@ def _answered(state: State, path: str, view: View, request: Request, form: dict[
     try:
         return view(visit)
     except Failure as failure:
-        return _failed(visit, str(failure), STATUS_OF.get(failure.code, 409))
+        return _failed(visit, str(failure), failure.status or STATUS_OF.get(failure.code, 409))
     except ResonateStoreError as error:
         return _failed(visit, error.mesg, error.status if 400 <= error.status < 600 else 409)
     except ResonateError as error:
@@ -198,6 +198,10 @@ def _answered(state: State, path: str, view: View, request: Request, form: dict[
 
 
 def _failed(visit: Visit, problem: str, status: int) -> Response:
-    titles = {404: "Not found", 403: "Not permitted", 401: "Not permitted", 503: "The promises cannot be read"}
+    if status == 401:
+        return signing_in.page(visit, "The server does not accept your token any more.", 401)
+    if status == 403:
+        problem = "your token does not permit this. If it permits some ids, filter by the beginning of the id."
+    titles = {404: "Not found", 403: "Not permitted", 503: "The promises cannot be read"}
     problem = problem[:1].upper() + problem[1:]
     return visit.page("error.html", status, title=titles.get(status, "This is not possible"), problem=problem)

@@ -75,7 +75,8 @@ class Records(Struct):
 
     def window(self, session: StoreSession, begin: int, count: int = WINDOW) -> TreeNode:
         """Return the node of the execution with the commands from place `begin` on, at most `count`."""
-        shown = (self.function, *self.groups[begin : begin + count])
+        end = self.count if self.beginning and count else begin + count
+        shown = (self.function, *self.groups[begin:end])
         found = {each.id: each for group in shown for each in group}
         return tree_of(session, self.root, self.task, found)
 

@@ -52,8 +52,10 @@ class Failure(Exception):
     Args:
         message: the line on the error stream.
         code: the exit code.
+        status: the status of the response that was a failure, if there was one.
     """
 
-    def __init__(self, message: str, code: int = FAILED) -> None:
+    def __init__(self, message: str, code: int = FAILED, status: int | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.status = status

@@ -45,8 +45,10 @@ class StoreSession(ABC):
         id = getattr(request, "id", "")
         code = code_for(response.status)
         if code == NOT_FOUND:
-            raise Failure(f"there is no {request.kind.partition('.')[0]} {id!r}", code)
-        raise Failure(f"{request.kind} of {id!r}: {response.error}" if id else str(response.error), code)
+            raise Failure(f"there is no {request.kind.partition('.')[0]} {id!r}", code, 404)
+        raise Failure(
+            f"{request.kind} of {id!r}: {response.error}" if id else str(response.error), code, response.status
+        )
 
     def find(self, request: Request) -> Response | None:
         """Send a request and return its response. Return None if the id does not exist."""

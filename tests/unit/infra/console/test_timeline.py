@@ -74,7 +74,7 @@ def test_each_command_has_its_kind_of_bar(pages: Pages, shop: Shop) -> None:
         "a": ["call", "run"],
         "a.1": ["sleep"],
         "a.2": ["wait"],
-        "a.3": ["call", "failed"],
+        "a.3": ["call", "idle", "failed"],
         "a.3.1": ["ok"],
         "a.4": ["failed"],
     }

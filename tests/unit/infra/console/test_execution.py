@@ -1,0 +1,134 @@
+"""The page of one execution, and of one promise."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from resonate.payloads.codec import encode
+from resonate_store.model.records import Value
+from resonate_store.model.requests import PromiseCreate
+from tests.support.console_demo import LATER, MONDAY, Shop, many_steps
+from tests.support.console_pages import Pages, problem_in
+
+
+def test_page_of_a_failed_execution_shows_arguments_and_error(filled: Pages) -> None:
+    text = filled.text("/execution?id=order-4119")
+    for part in (
+        "order-4119 failed",
+        "Function order Started 09:30:00 10m 6s ago Took 19.3s Commands 5",
+        'Arguments amount = 3150 currency = "EUR" address = {"street": "Rosenweg 8", "city": "Hamburg"}',
+        "ConnectionError payments.example.com refused the connection Traceback (most recent call last):",
+        "3 charge \N{MULTIPLICATION SIGN}3 failed",
+    ):
+        assert part in text
+    assert "every 2s" not in filled.get("/execution?id=order-4119")
+
+
+@pytest.mark.parametrize(
+    ("id", "status", "why"),
+    [
+        ("order-4121", "retrying", "order-4121.2: attempt 2 failed: TimeoutError: payments.example.com did not"),
+        ("stocktake-7", "waiting", "stocktake-7.1: waiting for a worker of warehouse; none is connected"),
+        ("support-312", "waiting", "waiting for a message: answer"),
+        ("refund-88", "halted", "Halted. ReplayError: the code has no command 2"),
+    ],
+)
+def test_page_of_a_pending_execution_says_why_it_waits(filled: Pages, id: str, status: str, why: str) -> None:
+    text = filled.text(f"/execution?id={id}")
+    assert f"{id} {status}" in text
+    assert why in text
+
+
+def test_parts_of_a_pending_execution_are_refreshed(filled: Pages) -> None:
+    page = filled.get("/execution?id=order-4123")
+    for part in ("head", "rows"):
+        assert f"part={part}" in page
+        fragment = filled.get(f"/execution?id=order-4123&part={part}&view=timeline")
+        assert "<html" not in fragment
+    assert filled.get("/execution?id=order-4123&part=rows").startswith('<div id="rows-0" class="chunk" hx-get=')
+
+
+def test_panel_shows_every_failed_attempt(filled: Pages) -> None:
+    text = filled.text("/execution?id=order-4119&step=order-4119.3")
+    assert "Attempt 1 failed at 09:30:02 ; the next one began 09:30:06" in text
+    assert "Attempt 2 failed at 09:30:08 ; the next one began 09:30:16" in text
+    assert text.count("Traceback (most recent call last)") == 4
+    panel = filled.get("/promise?id=order-4119.3&part=panel")
+    assert panel.count("Attempt ") == 2
+    assert "<html" not in panel
+
+
+def test_pages_without_javascript_have_links_for_everything(filled: Pages) -> None:
+    page = filled.get("/execution?id=order-4120")
+    assert 'href="/console/execution?id=order-4120&amp;view=timeline&amp;step=order-4120.2"' in page
+    assert 'href="/console/execution?id=order-4120&amp;view=timeline&amp;toggle=order-4120.2"' in page
+    closed = filled.text("/execution?id=order-4120&toggle=order-4120.2")
+    assert "weigh" not in closed
+    assert "weigh" in filled.text("/execution?id=order-4120")
+
+
+def test_tree_shows_values_and_errors(filled: Pages) -> None:
+    text = filled.text("/execution?id=order-4119&view=tree")
+    assert '1 reserve resolved {"stock": 3}' in text
+    assert (
+        "3 charge \N{MULTIPLICATION SIGN}3 failed ConnectionError: payments.example.com refused the connection" in text
+    )
+
+
+def test_messages_and_published_state_are_shown(filled: Pages) -> None:
+    text = filled.text("/execution?id=support-312&view=messages")
+    assert 'progress 09:39:10 {"asked": 2, "open": 1}' in text
+    assert 'The workflow waits for: answer note 09:39:10 "please call me back"' in text
+
+
+def test_long_execution_is_shown_in_windows(pages: Pages, shop: Shop) -> None:
+    many_steps(shop, "big", MONDAY, 620)
+    page = pages.get("/execution?id=big")
+    assert page.count('class="pick"') == 100
+    assert 'from=100" hx-trigger="revealed"' in page
+    assert "Commands 101 and later" in page
+    chunk = pages.get("/execution?id=big&part=rows&from=600")
+    assert chunk.count('class="pick"') == 20
+    assert "hx-trigger" not in chunk
+    assert ">620<" in chunk
+    assert "Commands 201 to 300 of 620" in pages.get("/execution?id=big&part=rows&from=100")
+    assert "621 to 621 of 621" not in pages.text("/execution?id=big&view=records&from=600")
+
+
+def test_records_are_shown_as_they_are_stored(filled: Pages) -> None:
+    assert "&#34;id&#34;: &#34;order-4119.5&#34;" in filled.get("/execution?id=order-4119&view=records")
+    stored = json.loads(filled.get("/records?id=order-4119.1"))
+    assert stored["promise"]["value"]["data"] == "eyJzdG9jayI6M30="
+    assert stored["task"] is None
+    history = json.loads(filled.get("/export?id=order-4119"))
+    assert (history["format"], len(history["records"])) == ("resonate-history", 8)
+
+
+def test_encrypted_and_large_payloads_are_not_shown(pages: Pages, shop: Shop) -> None:
+    hidden = Value({"x-encrypted": "true", "x-encryption-key-id": "k1"}, "c2VjcmV0")
+    shop.ask(PromiseCreate("secret", LATER, hidden))
+    text = pages.text("/execution?id=secret")
+    assert "Encrypted with the key k1 . The console has no keys." in text
+    assert pages.get("/payload?id=secret&side=param") == "This payload is encrypted."
+
+    shop.ask(PromiseCreate("large", LATER, encode("x" * 70_000, "it")))
+    page = pages.get("/execution?id=large")
+    assert "68 KB are not shown here." in page
+    assert len(page) < 30_000
+    assert pages.get("/payload?id=large&side=param") == '"' + "x" * 70_000 + '"'
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "problem"),
+    [
+        ("/execution?id=nothing", 404, "There is no promise 'nothing'"),
+        ("/promise?id=nothing", 404, "There is no promise 'nothing'"),
+        ("/export?id=nothing", 404, "There is no promise 'nothing'"),
+        ("/execution", 400, "Give the id of an execution"),
+        ("/execution?id=order-4119&view=odd", 400, "There is no view 'odd'"),
+    ],
+)
+def test_unknown_execution_is_named(filled: Pages, path: str, status: int, problem: str) -> None:
+    assert problem_in(filled.get(path, status)) == problem
