@@ -92,7 +92,7 @@ def _schema_of(func: Callable[..., Any], given: Callable[..., Any]) -> tuple[dic
 
 
 def _annotation(signature: Signature, name: str) -> Any:
-    positional = dict(zip(signature.names, signature.positional, strict=True))
+    positional = dict(zip(signature.names, signature.positional, strict=False))
     annotation = positional.get(name, signature.named.get(name, Any))
     return annotation.annotation if type(annotation) is Doubtful else annotation
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
+import httpx
 import pytest
+from starlette.responses import PlainTextResponse
 
 from resonate_infra.server.application import MAX_BODY_BYTES, Admission
 from resonate_infra.server.hub import Hub
@@ -125,3 +128,25 @@ def test_pages_of_listed_origins_may_call_and_poll(subtests: pytest.Subtests) ->
                     assert preflight.headers["access-control-allow-origin"] == allowed
                     named = preflight.headers["access-control-allow-headers"].lower().split(",")
                     assert {"authorization", "content-type"} <= set(map(str.strip, named))
+
+
+def asked(path: str, **headers: str) -> httpx.Response:
+    """Return the response to a GET of a server with a console that answers its path."""
+
+    async def console(scope: Any, _: Any, send: Any) -> None:
+        await PlainTextResponse(f"console {scope['path']}")(scope, _, send)
+
+    return client(hosts=(), console=lambda: console).get(path, headers=headers)
+
+
+def test_console_answers_its_paths_and_a_browser_is_sent_there() -> None:
+    assert [asked(path).text for path in ("/console", "/console/a?b=1")] == ["console /console", "console /console/a"]
+    assert asked("/consoles", Host="localhost").status_code == 404
+    sent = asked("/", Accept="text/html,application/xhtml+xml;q=0.9,*/*;q=0.8", Host="localhost")
+    assert (sent.status_code, sent.headers["location"]) == (303, "/console")
+
+
+def test_root_without_a_browser_and_without_a_console_answers_405() -> None:
+    assert asked("/", Host="localhost").status_code == 405
+    assert asked("/", Accept="application/json", Host="localhost").status_code == 405
+    assert client().get("/", headers={"Accept": "text/html"}).status_code == 405

@@ -242,3 +242,17 @@ def test_task_is_held_for_a_connection_whose_prefix_permits_it(wire: Wire) -> No
 
     wire.connect("g", "2", "theirs.")
     assert wire.hub.claim("g") == ["theirs.w"]
+
+
+def test_functions_are_kept_while_their_worker_polls(wire: Wire) -> None:
+    one, two, other = wire.connect("g", "2"), wire.connect("f", "1", "t1."), wire.connect("g", "1")
+    functions = [{"name": "f"}]
+
+    assert wire.hub.announce("g", "2", functions, "")
+    assert not wire.hub.announce("g", "2", functions, "t1.")
+    assert not wire.hub.announce("g", "3", functions, "")
+    assert wire.hub.streams() == [two, other, one]
+    assert [each.functions for each in wire.hub.streams()] == [None, None, functions]
+    assert wire.hub.streams("t1.") == [two]
+    wire.hub.disconnect(one)
+    assert one not in wire.hub.streams()

@@ -131,3 +131,12 @@ def test_exiting_functions_are_logged_and_free_their_threads(caplog: pytest.LogC
     assert {event["data"]["task"]["id"] for event in events} == set(ids)
     assert lambdas.close(PATIENCE)
     assert [record.message for record in caplog.records] == ["function worker failed: SystemExit: 3"] * MAX_INVOCATIONS
+
+
+def test_function_describes_what_it_serves(caplog: pytest.LogCaptureFixture) -> None:
+    orders = loaded("worker=tests.support.worker_code.orders:handler", "other=json:dumps", "mute=json:JSONEncoder")
+    described = orders.describe("worker")
+    assert described is not None
+    assert "order" in [each["name"] for each in described]
+    assert (orders.describe("other"), orders.describe("mute"), orders.describe("nobody")) == (None, None, None)
+    assert caplog.records == []

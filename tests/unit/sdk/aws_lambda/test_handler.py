@@ -14,6 +14,7 @@ import pytest
 
 from resonate import Context
 from resonate.aws_lambda.handler import LEASE_MARGIN_MS, LambdaHandler, MalformedEvent, offer_of
+from resonate.worker.descriptions import descriptions_of
 from resonate_store.interface import StoreClosed, StoreError
 from resonate_store.model.requests import (
     FulfillAndTakeOver,
@@ -426,3 +427,14 @@ def test_sample_events_are_accepted(handler: LambdaHandler, subtests: pytest.Sub
         with subtests.test(file.name):
             reply = handler(json.loads(file.read_text()), LambdaContext())
             assert reply == {"status": "lost"} or reply_of(reply) == (200, {"status": "lost"})
+
+
+def describes(_ctx: Context, number: int) -> int:
+    return number
+
+
+def test_describe_event_is_answered_with_the_functions(handler: LambdaHandler) -> None:
+    handler._registry.add(describes, "f")
+    functions = handler({"kind": "describe"})["functions"]
+    assert [each["name"] for each in functions] == ["f"]
+    assert functions == descriptions_of(handler._registry)

@@ -84,6 +84,8 @@ def test_service_answers_with_the_first_problem(service: Service, subtests: pyte
 class Doorkeeper:
     """Admits one token, and covers no request."""
 
+    prefix = "t1."
+
     def admit(self, token: str | None) -> Permit:
         if token != "letmein":
             raise Refused(401, "Unauthorized")
