@@ -8,11 +8,21 @@ document.addEventListener("htmx:before:request", (event) => {
   if (trigger && trigger.type === "every" && (document.hidden || typing || open)) event.preventDefault();
 });
 
+// A refresh of the rows does not know which row was chosen.
+let chosen = null;
+const choose = () => {
+  if (chosen === null) return;
+  for (const line of document.querySelectorAll(".line[data-id]")) {
+    line.classList.toggle("chosen", line.dataset.id === chosen);
+  }
+};
+document.addEventListener("htmx:after:swap", choose);
+
 document.addEventListener("click", (event) => {
-  const pick = event.target.closest(".pick, .line.top > .name");
+  const pick = event.target.closest("a.pick, .line.top > a.name");
   if (pick) {
-    for (const line of document.querySelectorAll(".line.chosen")) line.classList.remove("chosen");
-    pick.closest(".line").classList.add("chosen");
+    chosen = pick.closest(".line").dataset.id;
+    choose();
   }
   for (const open of document.querySelectorAll("details.action[open]")) {
     if (!open.contains(event.target)) open.open = false;
