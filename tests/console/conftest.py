@@ -24,7 +24,7 @@ def browser() -> Iterator[Browser]:
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Server with the executions of the shop, for tests that only read."""
     served = Served(tmp_path_factory.mktemp("shop") / "promises.db")
-    with served.server.running():
+    with served.running():
         served.fill()
         yield served
 
@@ -33,7 +33,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def served(tmp_path: Path) -> Iterator[Served]:
     """Server without executions."""
     served = Served(tmp_path / "promises.db")
-    with served.server.running():
+    with served.running():
         yield served
 
 

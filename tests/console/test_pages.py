@@ -62,7 +62,7 @@ def test_pages_do_not_scroll_sideways(shop: Served, visit: Visit, size: tuple[in
     assert wide == []
 
 
-def test_everything_can_be_read_without_javascript(shop: Served, visit: Visit) -> None:
+def test_pages_can_be_read_without_javascript(shop: Served, visit: Visit) -> None:
     visitor = visit(shop.url, scripts=False)
     page = visitor.open("/executions")
     page.get_by_role("link", name="failed").click()

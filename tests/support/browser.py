@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
+from resonate.message_sources import Poller
 from resonate_infra.server.assembly import Server, ServerOptions
-from resonate_infra.server.hub import Connection
 from resonate_store.model.clock import ManualClock
+from resonate_store.model.servers import ServerSettings
+from resonate_store.remote.server_client import ServerClient
 from tests.support.clients.node import installed
 from tests.support.console_demo import FUNCTIONS, MONDAY, Shop, fill
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 CHROMIUM = shutil.which("chromium")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 AXE = Path(__file__).parents[1] / "console" / "packages"
+PATIENCE_S = 15.0
+"""How long a worker may take to connect, in seconds."""
 WIDE, NARROW = (1360, 900), (390, 844)
 """Sizes of windows, in pixels."""
 
@@ -52,17 +57,29 @@ class Served:
         self.server = Server(ServerOptions(port=0, data=str(data), debug=debug), self.clock)
         self.shop = Shop(self.server.store, self.clock)
         self.url = f"http://localhost:{self.server.port}"
+        self._pollers: list[Poller] = []
 
     def fill(self) -> None:
         """Create the executions of the shop, and connect a worker that announces its functions."""
         fill(self.server.store, self.clock)
         self.connect()
 
-    def connect(self) -> Connection:
-        hub: Any = self.server._hub
-        connection = hub.connect("shop", "shop-1", lambda: None)
-        hub.announce("shop", "shop-1", FUNCTIONS, "")
-        return connection
+    def connect(self) -> None:
+        """Connect a worker that announces its functions, and takes no task."""
+        connected = threading.Event()
+        poller = Poller("shop", "shop-1", url=self.url)
+        poller.start(lambda _: None, connected.set)
+        self._pollers.append(poller)
+        assert connected.wait(PATIENCE_S)
+        assert ServerClient(ServerSettings(self.url, self.url)).announce("shop", "shop-1", FUNCTIONS)
+
+    @contextmanager
+    def running(self) -> Generator[None]:
+        """Serve while the block runs."""
+        with self.server.running():
+            yield
+            for poller in self._pollers:
+                poller.stop()
 
 
 class Visitor:

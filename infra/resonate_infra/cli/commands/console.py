@@ -34,7 +34,7 @@ def console(
         raise Failure(f"the console needs {error.name}: pip install 'resonate-serverless[cli]'") from error
     store = session.store
     if session.table is not None:
-        backend: Any = TableBackend(session, f"Promises: the table {session.table}", _groups(), _describe)
+        backend: Any = TableBackend(session, f"Promises: the table {session.table}", _groups(), describe)
     else:
         assert store.distant is not None
         server: ServerSettings = store.distant.server
@@ -60,7 +60,7 @@ def _groups() -> dict[str, str]:
         raise Failure(str(error), USAGE) from error
 
 
-def _describe(address: str) -> list[dict[str, Any]] | None:
+def describe(address: str) -> list[dict[str, Any]] | None:
     """Ask a Lambda function for the descriptions of its functions. Return None if it does not answer that."""
     import boto3
     import msgspec

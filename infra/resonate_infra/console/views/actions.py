@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from starlette.responses import Response
 
+from resonate.client.forking import Forked
 from resonate.client.messages import send as send_message
 from resonate.errors import MessageError, MessagesNotSupportedError
 from resonate.executions import Executions
@@ -13,6 +16,13 @@ from resonate_infra.inspection.exits import USAGE, Failure, code_for
 from resonate_store.model.execution_requests import PromiseCancel
 from resonate_store.model.ids import random_id
 from resonate_store.model.requests import TaskContinue, TaskHalt
+
+FORKED: Final = {
+    "created": "It runs {source} again from command {at}; {copied} records were copied.",
+    "completed": "It was begun before, and now runs {source} again from command {at}; {copied} records were copied.",
+    "exists": "It exists already: it runs {source} again from command {at}.",
+}
+"""What a page says about each result of a fork."""
 
 
 def cancel(visit: Visit) -> Response:
@@ -48,6 +58,24 @@ def retry_now(visit: Visit) -> Response:
     id = _id(visit)
     retried = Executions(visit.session.store, visit.session.clock).retry_now(id) == "retried"
     return _back(visit, id, "The next attempt begins now." if retried else "Nothing of it waits for an attempt.")
+
+
+def fork(visit: Visit) -> Response:
+    """Run an execution again as a new one, from one of its commands."""
+    executions = Executions(visit.session.store, visit.session.clock)
+    forked = executions.fork(_id(visit), from_command=visit.field("from") or None, new_id=visit.field("new_id") or None)
+    return _forked(visit, forked)
+
+
+def redrive(visit: Visit) -> Response:
+    """Run a failed execution again from the command that failed."""
+    executions = Executions(visit.session.store, visit.session.clock)
+    return _forked(visit, executions.redrive(_id(visit), from_command=visit.field("from") or None))
+
+
+def _forked(visit: Visit, forked: Forked) -> Response:
+    said = FORKED[forked.result].format(source=forked.source, at=forked.at, copied=forked.copied)
+    return _back(visit, forked.id, " ".join((said, *forked.warnings)))
 
 
 def delete(visit: Visit) -> Response:

@@ -21,8 +21,8 @@ from resonate_infra.inspection.tree import TreeNode, command_of, tree_of
 from resonate_infra.inspection.waiting import of_execution, read
 from resonate_store.model.execution_requests import ExecutionDelete, ExecutionGet, ExecutionRetry, PromiseCancel
 from resonate_store.model.records import PromiseView, Value
-from resonate_store.model.requests import PromiseGet, PromiseSearch
-from resonate_store.model.tags import LINK, MESSAGE, ORIGIN, PUBLISHED, SCOPE, TARGET, TIMER
+from resonate_store.model.requests import PromiseGet, PromiseSearch, TaskFork
+from resonate_store.model.tags import FORKED_AT, FORKED_FROM, LINK, MESSAGE, ORIGIN, PUBLISHED, SCOPE, TARGET, TIMER
 
 VIEWS: Final = ("timeline", "tree", "messages", "records")
 """The tabs of the page."""
@@ -86,6 +86,10 @@ def _head(visit: Visit, records: Records) -> dict[str, Any]:
         "cancels": takes(PromiseCancel.kind),
         "retries": takes(ExecutionRetry.kind),
         "deletes": takes(ExecutionDelete.kind),
+        "forks": is_root(root) and TARGET in root.tags and takes(TaskFork.kind),
+        "failed": root.state in ("rejected", "rejected_timedout"),
+        "forked_from": root.tags.get(FORKED_FROM),
+        "forked_at": root.tags.get(FORKED_AT),
     }
 
 
@@ -207,9 +211,16 @@ def _panel(visit: Visit, id: str) -> dict[str, Any]:
             "page": promise is not None and (TARGET in promise.tags or is_root(promise)),
             "link": None if promise is None else promise.tags.get(LINK),
             "settles": promise is not None and is_for_people(promise),
-            "origin": id if promise is None else promise.tags.get(ORIGIN, id),
+            "origin": (origin := id if promise is None else promise.tags.get(ORIGIN, id)),
+            "place": _command(id, origin) if visit.takes(TaskFork.kind) else "",
         },
     }
+
+
+def _command(id: str, origin: str) -> str:
+    """Return the number of a command below its execution, from which a fork can begin, or an empty text."""
+    numbers = id[len(origin) + 1 :]
+    return numbers if id != origin and all(part.isdecimal() for part in numbers.split(".")) else ""
 
 
 def _starting_with(visit: Visit, prefix: str) -> list[PromiseView]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, Final, cast, get_args
 
 from starlette.responses import Response
@@ -10,7 +9,7 @@ from starlette.responses import Response
 from resonate.errors import ResonateStoreError
 from resonate.executions import ExecutionPage, Executions, StatusCounts, shown
 from resonate_infra.console.visit import Visit
-from resonate_infra.inspection.arguments import milliseconds_of
+from resonate_infra.inspection.arguments import instant_of
 from resonate_infra.inspection.exits import USAGE, Failure
 from resonate_store.model.execution_requests import ExecutionFilter, ExecutionSearch, ExecutionStatus, ExecutionView
 from resonate_store.model.records import PromiseState, PromiseView
@@ -61,7 +60,7 @@ def _found(visit: Visit, query: dict[str, str]) -> ExecutionPage:
             function=query["func"] or None,
             tags=tags,
             id_prefix=query["id"] or None,
-            since=_since(query["since"], visit.now),
+            since=instant_of(query["since"] or None, "the time of the start", visit.now),
             limit=PAGE,
             cursor=query["cursor"] or None,
         )
@@ -97,14 +96,3 @@ def _counts(visit: Visit) -> StatusCounts | None:
         if error.status in (*WITHOUT_REQUEST, 403):
             return None
         raise
-
-
-def _since(text: str, now: int) -> int | None:
-    """Return the instant (ms) of a filter: a duration before now, such as 24h, or an instant of ISO 8601."""
-    if not text:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return now - milliseconds_of(text, "the time of the start")
-    return round((at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp() * 1000)

@@ -6,7 +6,7 @@ import pytest
 
 from resonate_store.model.requests import PromiseGet, TaskGet
 from tests.support.console_demo import LATER, MONDAY, Shop, raised
-from tests.support.console_pages import Pages
+from tests.support.console_pages import Pages, text_of
 from tests.support.present import present
 
 
@@ -98,3 +98,25 @@ def test_page_has_no_button_without_effect(
     text = pages.text("/execution?id=a").partition("Export history")[0]
     assert [word for word in shown if word not in text] == []
     assert [word for word in hidden if word in text] == []
+
+
+def test_failed_execution_is_redriven_and_forked(pages: Pages, shop: Shop) -> None:
+    shop.begin("a", MONDAY, amount=3)
+    shop.step("a.1", "reserve", MONDAY, 1)
+    shop.step("a.2", "charge", MONDAY, 1, error=(error := raised(ValueError("no"))))
+    shop.end("a", MONDAY + 5, error=error)
+    assert "Redrive" in pages.text("/execution?id=a")
+    assert "Fork from here" in pages.get("/promise?id=a.1&part=panel")
+
+    response = pages.post("/execution/redrive", {"id": "a"})
+    assert response.headers["location"].startswith("/console/execution?")
+    text = text_of(pages.client.request("GET", response.headers["location"]).text)
+    assert "It runs a again from command 2; 1 records were copied." in text
+    assert "Fork of a from command 2" in text
+    assert present(pages.store.apply(PromiseGet("a@1.1")).promise).state == "resolved"
+
+    said = pages.done("/execution/fork", {"id": "a", "from": "1", "new_id": "again"})
+    assert said == "It runs a again from command 1; 0 records were copied."
+    assert task_state(pages, "again") == "pending"
+    status, problem = pages.refused("/execution/fork", {"id": "a", "from": "x"})
+    assert (status, "'x'" in problem) == (400, True)

@@ -26,7 +26,7 @@ def test_commands_are_in_their_order_and_not_that_of_ids(pages: Pages, shop: Sho
     assert places(pages, read(pages, "a")) == [str(number) for number in range(1, 13)]
 
 
-def test_long_execution_opens_with_the_same_window_as_if_all_was_read(pages: Pages, shop: Shop) -> None:
+def test_long_execution_opens_with_the_window_of_all_records(pages: Pages, shop: Shop) -> None:
     many_steps(shop, "a", MONDAY, PROBED + 50)
     beginning, whole = read(pages, "a", all=False), read(pages, "a")
 
@@ -57,7 +57,7 @@ def test_beginning_has_retries_marks_of_patches_and_messages(pages: Pages, shop:
     assert len(beginning.waiting) == 1
 
 
-def test_only_the_present_generation_has_commands(pages: Pages, shop: Shop) -> None:
+def test_commands_of_the_present_generation_are_shown(pages: Pages, shop: Shop) -> None:
     shop.begin("a", MONDAY)
     shop.step("a.1", "old", MONDAY + 1, 0)
     shop.step("a.2+0", "arguments", MONDAY + 2, 0)

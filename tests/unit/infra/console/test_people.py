@@ -11,7 +11,7 @@ from tests.support.console_pages import Pages
 from tests.support.present import present
 
 
-def test_only_promises_without_worker_and_timer_wait_for_people(filled: Pages) -> None:
+def test_promises_without_worker_and_timer_wait_for_people(filled: Pages) -> None:
     text = filled.text("/people")
     assert "order-4122.2 waits for 1m 25s of the execution order-4122 , until Nov 30 2027, 09:00:00" in text
     assert '{"question": "Approve 9,800 EUR?", "customer": "c-2217"}' in text

@@ -12,7 +12,7 @@ from tests.support.console_pages import Pages, text_of
 HOSTILE = "<script>alert(1)</script>\"'&{{7*7}}"
 
 
-def test_everything_that_users_store_is_escaped(pages: Pages, shop: Shop) -> None:
+def test_texts_of_users_are_escaped(pages: Pages, shop: Shop) -> None:
     id = f"a/{HOSTILE}"
     shop.begin(id, MONDAY, HOSTILE, (HOSTILE,))
     shop.step(f"{id}.1", HOSTILE, MONDAY, 1, HOSTILE, ValueError(HOSTILE))
@@ -47,7 +47,7 @@ def test_pages_have_no_inline_code_and_no_foreign_address(filled: Pages) -> None
         assert re.findall(r"""(?:src|href|action)=["'](?!/console|\#)""", page.replace('href="https://', "")) == []
 
 
-def test_templates_turn_escaping_off_nowhere_and_use_no_code_of_htmx() -> None:
+def test_templates_escape_all_texts_and_have_no_code() -> None:
     folder = files("resonate_infra.console") / "templates"
     texts = [each.read_text() for each in (*folder.iterdir(), *(folder / "parts").iterdir()) if each.is_file()]
     assert len(texts) > 15

@@ -38,3 +38,12 @@ def test_unknown_schedule_is_named(pages: Pages) -> None:
     assert pages.refused("/schedules/pause", {"id": "s"}) == (404, "There is no schedule 's'")
     assert pages.refused("/schedules/pause", {}) == (400, "The form names no schedule")
     assert "There are no schedules." in pages.text("/schedules")
+
+
+def test_missed_occurrences_are_created_later(pages: Pages, shop: Shop) -> None:
+    shop.ask(ScheduleCreate("s", "@daily", "s.{{.timestamp}}", HOUR, promise_tags={"resonate:target": "poll://any@x"}))
+    said = pages.done("/schedules/backfill", {"id": "s", "from": "2d"})
+    assert said == "2 occurrences of s were created, 0 existed already, 0 were left out."
+    assert pages.refused("/schedules/backfill", {"id": "s"}) == (400, "Give the begin of the part of the past")
+    status, problem = pages.refused("/schedules/backfill", {"id": "s", "from": "1990-01-01"})
+    assert (status, "1000" in problem) == (400, True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from resonate import Context, Resonate
+from resonate import Context
 from resonate.worker.descriptions import descriptions_of
+from resonate.workflow.registry import Registry
 from resonate_infra.console.schemas import Field, fields_of
 
 
@@ -17,9 +18,6 @@ class Address:
 
 
 def test_each_argument_has_the_field_of_its_type() -> None:
-    resonate = Resonate()
-
-    @resonate.register
     def order(
         ctx: Context,
         amount: int,
@@ -33,7 +31,9 @@ def test_each_argument_has_the_field_of_its_type() -> None:
     ) -> None:
         del ctx, amount, price, address, currency, gift, note, more
 
-    (described,) = descriptions_of(resonate._registry)
+    registry = Registry()
+    registry.add(order)
+    (described,) = descriptions_of(registry)
 
     assert fields_of(dict(described)) == [
         Field("amount", "integer", positional=True, hint="a whole number"),

@@ -11,7 +11,7 @@ OWN = "http://localhost:8001"
 HALT = {"id": "a"}
 
 
-def test_every_response_has_a_strict_policy(pages: Pages) -> None:
+def test_responses_have_a_strict_policy(pages: Pages) -> None:
     for path in ("/console/executions", "/console/static/console.css", "/console/nothing", "/console/execution?id=no"):
         headers = pages.client.request("GET", path).headers
         assert headers["content-security-policy"] == POLICY
@@ -25,7 +25,7 @@ def test_every_response_has_a_strict_policy(pages: Pages) -> None:
 @pytest.mark.parametrize(
     ("host", "status"), [("127.0.0.1:8001", 200), ("[::1]:9", 200), ("evil.example", 403), ("", 403)]
 )
-def test_only_names_of_this_machine_are_answered(pages: Pages, host: str, status: int) -> None:
+def test_console_answers_to_names_of_this_machine(pages: Pages, host: str, status: int) -> None:
     assert pages.client.request("GET", "/console/executions", headers={"Host": host}).status_code == status
 
 
@@ -40,7 +40,7 @@ def test_only_names_of_this_machine_are_answered(pages: Pages, host: str, status
         ({"Origin": OWN, "Sec-Fetch-Site": "cross-site"}, False),
     ],
 )
-def test_only_own_pages_may_write(pages: Pages, headers: dict[str, str], admitted: bool) -> None:
+def test_own_pages_may_write(pages: Pages, headers: dict[str, str], admitted: bool) -> None:
     response = pages.post("/execution/halt", HALT, headers=headers)
     assert response.status_code == (404 if admitted else 403)
 

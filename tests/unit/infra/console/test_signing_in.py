@@ -16,7 +16,7 @@ def sign_in(pages: Pages, jwt: str) -> tuple[int, str]:
     return response.status_code, response.text
 
 
-def test_nothing_is_shown_without_a_token() -> None:
+def test_pages_are_hidden_without_a_token() -> None:
     pages = Pages("none")
     pages.shop.begin("a", MONDAY)
     for path in ("/executions", "/execution?id=a", "/people", "/workers", "/start", "/export?id=a"):

@@ -60,7 +60,7 @@ def test_function_is_started_with_the_values_of_the_form(pages: Pages) -> None:
     assert pages.refused("/start", {**ORDER, "arg.amount": "31"}) == (409, problem)
 
 
-def test_function_that_nobody_announces_is_started_by_hand(pages: Pages) -> None:
+def test_function_without_announcement_is_started_by_hand(pages: Pages) -> None:
     assert 'name="args"' in pages.get("/start?by_hand=1")
     fields = {"func": "f", "target": "lambda://w", "id": "a", "args": '[1, "b"]', "kwargs": '{"c": 2}', "timeout": "1h"}
     pages.done("/start", fields)

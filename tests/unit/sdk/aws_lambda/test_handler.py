@@ -433,8 +433,8 @@ def describes(_ctx: Context, number: int) -> int:
     return number
 
 
-def test_describe_event_is_answered_with_the_functions(handler: LambdaHandler) -> None:
-    handler._registry.add(describes, "f")
+def test_describe_event_is_answered_with_the_functions(driver: Driver, handler: LambdaHandler) -> None:
+    driver.registry.add(describes, "f")
     functions = handler({"kind": "describe"})["functions"]
     assert [each["name"] for each in functions] == ["f"]
-    assert functions == descriptions_of(handler._registry)
+    assert functions == descriptions_of(driver.registry)
