@@ -48,13 +48,13 @@ class Served:
     """Development server with the shop, whose clock the test moves.
 
     Args:
-        data: the SQLite file.
+        data: the SQLite file. None keeps the promises in memory.
         debug: whether the clock can be moved on the pages.
     """
 
-    def __init__(self, data: Path, *, debug: bool = True) -> None:
+    def __init__(self, data: Path | None = None, *, debug: bool = True) -> None:
         self.clock = ManualClock(MONDAY)
-        self.server = Server(ServerOptions(port=0, data=str(data), debug=debug), self.clock)
+        self.server = Server(ServerOptions(port=0, data=None if data is None else str(data), debug=debug), self.clock)
         self.shop = Shop(self.server.store, self.clock)
         self.url = f"http://localhost:{self.server.port}"
         self._pollers: list[Poller] = []

@@ -8,7 +8,7 @@ from resonate.payloads.codec import encode, encode_call, encode_error
 from resonate_store.interface import Store
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.message_requests import MessageSend, TaskPublish
-from resonate_store.model.records import EMPTY
+from resonate_store.model.records import EMPTY, Value
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseRecord,
@@ -55,6 +55,10 @@ FUNCTIONS: list[dict[str, Any]] = [
 """What the worker of the shop announces."""
 
 
+def _payload(error: Value | Exception) -> Value:
+    return error if isinstance(error, Value) else encode_error(error)
+
+
 class Shop:
     """Builder of executions.
 
@@ -80,12 +84,12 @@ class Shop:
         self.ask(TaskCreate("shop-1", 60_000, PromiseCreate(id, LATER, param, {**tags, FUNC: func})))
 
     def step(
-        self, id: str, func: str, began: int, took: int, value: Any = None, error: Exception | None = None
+        self, id: str, func: str, began: int, took: int, value: Any = None, error: Value | Exception | None = None
     ) -> None:
         """Record a local step."""
         self.clock.advance_to(began + took)
         state = "resolved" if error is None else "rejected"
-        outcome = encode(value, "a value") if error is None else encode_error(error)
+        outcome = encode(value, "a value") if error is None else _payload(error)
         tags = {**self.lineage(id), SCOPE: "local", FUNC: func}
         self.ask(PromiseRecord(id, LATER, began, state, outcome, tags=tags))
 
@@ -94,18 +98,18 @@ class Shop:
         self.clock.advance_to(at)
         self.ask(PromiseCreate(id, LATER, tags={**self.lineage(id), SCOPE: "local", FUNC: func}))
 
-    def retry(self, id: str, attempt: int, at: int, until: int, error: Exception) -> None:
+    def retry(self, id: str, attempt: int, at: int, until: int, error: Value | Exception) -> None:
         """Create the timer of a pause before the next attempt."""
         self.clock.advance_to(at)
         tags = {**self.lineage(id), TIMER: "true"}
-        self.ask(PromiseCreate(f"{id}~{attempt}", until, encode_error(error), tags))
+        self.ask(PromiseCreate(f"{id}~{attempt}", until, _payload(error), tags))
 
     def sleep(self, id: str, at: int, until: int) -> None:
         self.clock.advance_to(at)
         self.ask(PromiseCreate(id, until, tags={**self.lineage(id), SCOPE: "global", TIMER: "true"}))
 
     def call(self, id: str, at: int, func: str, *args: Any, target: str = "shop") -> None:
-        """Create a remote call, which nobody has acquired."""
+        """Create a remote call, whose task is pending."""
         self.clock.advance_to(at)
         tags = {**self.lineage(id), BRANCH: id, SCOPE: "global", TARGET: f"poll://any@{target}", FUNC: func}
         self.ask(PromiseCreate(id, LATER, encode_call(func, args, {}, 1), tags))
@@ -115,16 +119,18 @@ class Shop:
         tags = {**self.lineage(id), BRANCH: id, SCOPE: "global"}
         self.ask(PromiseCreate(id, LATER, encode(data, "the data"), tags))
 
-    def settle(self, id: str, at: int, value: Any = None, error: Exception | None = None) -> None:
-        """Settle a promise, or the call of a task that nobody has acquired."""
+    def settle(self, id: str, at: int, value: Any = None, error: Value | Exception | None = None) -> None:
+        """Settle a promise, or a call whose task is pending."""
         self.clock.advance_to(at)
-        outcome = encode(value, "a value") if error is None else encode_error(error)
+        outcome = encode(value, "a value") if error is None else _payload(error)
         self.ask(PromiseSettle(id, "resolved" if error is None else "rejected", outcome))
 
-    def end(self, id: str, at: int, value: Any = None, error: Exception | None = None, version: int = 1) -> None:
+    def end(
+        self, id: str, at: int, value: Any = None, error: Value | Exception | None = None, version: int = 1
+    ) -> None:
         """Fulfill the task of an execution."""
         self.clock.advance_to(at)
-        outcome = encode(value, "a value") if error is None else encode_error(error)
+        outcome = encode(value, "a value") if error is None else _payload(error)
         settle = PromiseSettle(id, "resolved" if error is None else "rejected", outcome)
         self.ask(TaskFulfill(id, version, settle))
 
@@ -138,7 +144,7 @@ class Shop:
 
 
 def raised(error: Exception) -> Exception:
-    """Return the error with a traceback."""
+    """Return the error with a traceback of this file."""
     try:
         _request_payment(error)
     except Exception as caught:
@@ -148,6 +154,19 @@ def raised(error: Exception) -> Exception:
 
 def _request_payment(error: Exception) -> None:
     raise error
+
+
+def told(name: str, message: str) -> Value:
+    """Return the payload of an error of the shop, with a traceback of the shop's files."""
+    traceback = f"""Traceback (most recent call last):
+  File "/var/task/shop/orders.py", line 48, in charge
+    receipt = payments.charge(card, amount, key=ctx.idempotency_key)
+  File "/var/task/shop/payments.py", line 21, in charge
+    response = session.post("/charges", json=body, timeout=10)
+{name}: {message}
+"""
+    state = {"__type": "error", "name": name, "message": message, "args": [message], "traceback": traceback}
+    return encode(state, "an error")
 
 
 def fill(store: Store, clock: ManualClock) -> None:
@@ -179,7 +198,7 @@ def _small_order(shop: Shop, id: str, at: int, amount: int, *, fails: bool) -> N
     shop.begin(id, at, amount=amount, address={"street": "Hauptstraße 1", "city": "Berlin"})
     shop.step(f"{id}.1", "reserve", at + 40, 310, {"stock": 12})
     if fails:
-        error = raised(ValueError("the card 4242 was declined"))
+        error = told("ValueError", "the card 4242 was declined")
         shop.step(f"{id}.2", "charge", at + 360, 890, error=error)
         shop.step(f"{id}.3", "release", at + 1_260, 95)
         shop.end(id, at + 1_400, error=error)
@@ -191,7 +210,7 @@ def _small_order(shop: Shop, id: str, at: int, amount: int, *, fails: bool) -> N
 
 def _failed(shop: Shop, id: str, at: int) -> None:
     """An order whose payment failed three times, as on the pictures of a night shift."""
-    error = raised(ConnectionError("payments.example.com refused the connection"))
+    error = told("ConnectionError", "payments.example.com refused the connection")
     shop.begin(id, at, amount=3150, currency="EUR", address={"street": "Rosenweg 8", "city": "Hamburg"})
     shop.step(f"{id}.1", "reserve", at + 60, 380, {"stock": 3})
     shop.step(f"{id}.2", "price", at + 450, 160, 3150)
@@ -244,7 +263,7 @@ def _unserved(shop: Shop, id: str, at: int) -> None:
 
 
 def _retrying(shop: Shop, id: str, at: int) -> None:
-    error = raised(TimeoutError("payments.example.com did not answer within 10 s"))
+    error = told("TimeoutError", "payments.example.com did not answer within 10 s")
     shop.begin(id, at, amount=75, address={"street": "Seestraße 19", "city": "Kiel"})
     shop.step(f"{id}.1", "reserve", at + 40, 350, {"stock": 8})
     shop.try_step(f"{id}.2", "charge", at + 900)

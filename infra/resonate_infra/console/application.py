@@ -28,9 +28,9 @@ from resonate_store.interface import StoreError
 MOST_FORM_BYTES: Final = 2 * 1024 * 1024
 """Maximum size of a form in bytes: that of a request to the server."""
 COOKIE: Final = "resonate-console"
-"""The cookie of users who have signed in."""
+"""The cookie of a user after signing in."""
 STATUS_OF: Final = {NOT_FOUND: 404, USAGE: 400, UNREACHABLE: 503}
-"""The HTTP status of a failure, by its exit code. All others are conflicts."""
+"""The HTTP status of a failure, by its exit code. Any other code is a conflict."""
 
 logger = logging.getLogger("resonate.console")
 

@@ -80,7 +80,7 @@ class ServerBackend(Backend):
     """Promises of a server.
 
     Args:
-        server: its address, and the credentials of users who have not signed in.
+        server: its address, and the credentials of the console itself.
         name: the place of the promises, for people.
         clock: the source of time.
         asks_for_token: whether a user must sign in with a token.

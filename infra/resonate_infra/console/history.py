@@ -88,13 +88,13 @@ class Histories:
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[str | None, str], Records] = OrderedDict()
 
-    def read(self, session: StoreSession, id: str, who: str | None = None, *, all: bool = True) -> Records:
+    def read(self, session: StoreSession, id: str, user: str | None = None, *, all: bool = True) -> Records:
         """Return the records of an execution.
 
         Args:
             session: the session of the user.
             id: the promise at its top.
-            who: names the user. What is kept for one user is not shown to another.
+            user: names the user. What is kept for one user is not shown to another.
             all: whether all records are needed. If not, those of the first commands suffice.
 
         Raises:
@@ -104,7 +104,7 @@ class Histories:
         root, task, now = answer.promise, answer.task, session.clock.now()
         assert root is not None
         with self._lock:
-            kept = self._kept.get((who, id))
+            kept = self._kept.get((user, id))
         if kept is not None:
             unchanged = kept.root.state == root.state and (not root.pending or now - kept.read_at < FRESH_MS)
             if unchanged:
@@ -115,8 +115,8 @@ class Histories:
             return beginning
         records = _read(session, root, task, now, probed)
         with self._lock:
-            self._kept[(who, id)] = records
-            self._kept.move_to_end((who, id))
+            self._kept[(user, id)] = records
+            self._kept.move_to_end((user, id))
             while len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
         return records

@@ -93,10 +93,10 @@ class WriteToken:
 
 
 class SignedIn:
-    """Tokens of the users who have signed in, by the random id in the cookie of each browser."""
+    """Tokens that users have given, by the random id in the cookie of each browser."""
 
     MOST = 1_000
-    """Maximum number of users. The user who signed in first is signed out."""
+    """Maximum number of users. Beyond it, the first one is signed out."""
 
     def __init__(self) -> None:
         self._tokens: dict[str, str] = {}

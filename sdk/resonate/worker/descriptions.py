@@ -1,7 +1,7 @@
 """Descriptions of registered functions, with a JSON schema of their arguments.
 
-A worker sends them to the server when its stream opens, and a Lambda handler answers a `describe` event with them. A
-person who starts an execution then gets a form (docs/console.md).
+A worker sends them to the server when its stream opens, and a Lambda handler answers a `describe` event with them. The
+console makes a form of it (docs/console.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Schedules: when they occur next, what their last occurrence came to, and how to pause them."""
+"""Schedules: when they occur next, the outcome of the last occurrence, and how to pause them."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def test_form_has_a_field_for_each_argument(pages: Pages) -> None:
     for part in (
         '<input id="arg.amount" name="arg.amount" inputmode="decimal" value="" required',
         '<select id="arg.currency" name="arg.currency">',
-        '<option value="&#34;EUR&#34;" selected>',
+        '<option value="&#34;EUR&#34;" selected>EUR<',
         '<textarea id="arg.address" name="arg.address" rows="2" class="mono" spellcheck="false" required',
         '<input type="checkbox" id="arg.gift" name="arg.gift" value="true">',
         'name="target" class="mono" required value="shop"',

@@ -10,7 +10,7 @@ from tests.support.console_pages import Pages, rows_in
 
 def test_workers_are_shown_with_their_functions(filled: Pages) -> None:
     text = filled.text("/workers")
-    assert "shop 1 connection order versions 1, 2 Reserve, charge and ship an order." in text
+    assert "shop 1 connection order Reserve, charge and ship an order. (versions 1, 2)" in text
     assert "mail https://mail.example it does not tell its functions" in text
 
 
