@@ -95,7 +95,7 @@ def test_page_has_no_button_without_effect(
     shop.begin("a", MONDAY)
     if end:
         shop.end("a", MONDAY + 1)
-    text = pages.text("/execution?id=a").partition("Export history")[0]
+    text = pages.text("/execution?id=a").partition("Function")[0]
     assert [word for word in shown if word not in text] == []
     assert [word for word in hidden if word in text] == []
 
