@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import client, executions, fan_out, remote, steps
+from benchmarks import client, console, executions, fan_out, remote, steps
 from benchmarks.timers import MOST_BYTES, YEAR, simulate, sleepers
 from tests.support.hypothesis_settings import examples
 
@@ -60,6 +60,14 @@ def test_benchmark_of_lists_of_executions_runs() -> None:
 
     assert figures.keys() == {"GET /health", *executions.COMMON, *executions.OTHER}
     assert all(figure["p95_ms"] > 0 for figure in figures.values())
+
+
+def test_benchmark_of_the_console_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--executions", "3100", "--steps", "300", "--requests", "3"]
+    monkeypatch.setattr(sys, "argv", ["console.py", *options])
+
+    assert console.main() == 0
+    assert json.loads(capsys.readouterr().out)["ratios"].keys() == console.LIMITS.keys()
 
 
 def test_timers_and_schedules_fire_once_on_time() -> None:

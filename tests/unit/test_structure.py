@@ -238,7 +238,7 @@ TESTED_ELSEWHERE = {
     "resonate.errors.canceled": "sdk/engine/test_cancelling.py",
     "resonate.workflow.combining": "sdk/workflow/test_combinators.py",
     "resonate.workflow.composites.mapping": "sdk/engine/test_mapping.py",
-    "resonate.payloads.readable": "infra/cli/test_display.py",
+    "resonate.payloads.readable": "infra/inspection/test_texts.py",
     "resonate.payloads.waits": "sdk/test_executions.py",
     "resonate_infra.cli.selection": "infra/cli/test_bulk.py",
     "resonate_store.machine.executions": "../spec/test_corpus.py",

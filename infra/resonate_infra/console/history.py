@@ -1,8 +1,8 @@
 """The records of an execution, in windows of its commands.
 
 An execution can have 10,000 commands and more. A search finds records in the order of their ids as text, which is not
-that of the commands. So a page that opens reads the records of the first hundred commands by their ids. When a user
-scrolls, all records are read once, and kept for a short time.
+that of the commands. So a page that opens reads the records of the first commands by their ids. The page then asks
+for what lies below them. When a user scrolls, all records are read once, and kept for a short time.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
+from typing import Literal
 
 from msgspec import Struct
 
@@ -23,7 +24,9 @@ from resonate_store.model.tags import AFTER, FUNC, MESSAGE, PUBLISHED, TAKEN
 
 WINDOW = 100
 """How many commands a window has."""
-PROBED = 500
+FIRST = 50
+"""How many commands the first window of a long execution has."""
+PROBED = 200
 """An execution with at most this many records is read completely at once."""
 MOST_RECORDS = 50_000
 """Maximum number of records of one execution that are read. The page says that there are more."""
@@ -34,6 +37,8 @@ MOST_KEPT = 4
 
 _END = 2**53
 
+Extent = Literal["commands", "beginning", "all"]
+"""What is read of a long execution: its first commands, these with what lies below them, or all records."""
 Place = tuple[int, int]
 """Place of a command: its number, and 1 for what follows it."""
 
@@ -66,9 +71,9 @@ class Records(Struct):
         """The number of commands that were read."""
         return len(self.groups)
 
-    def following(self, begin: int) -> int | None:
-        """Return the place at which the window after this one begins, or None if there is none."""
-        end = begin + WINDOW
+    def following(self, begin: int, count: int = WINDOW) -> int | None:
+        """Return the place at which the window after this one begins, or None if it is the last one."""
+        end = begin + count
         if self.beginning:
             return self.count
         return end if end < self.count else None
@@ -88,14 +93,14 @@ class Histories:
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[str | None, str], Records] = OrderedDict()
 
-    def read(self, session: StoreSession, id: str, user: str | None = None, *, all: bool = True) -> Records:
+    def read(self, session: StoreSession, id: str, user: str | None = None, extent: Extent = "all") -> Records:
         """Return the records of an execution.
 
         Args:
             session: the session of the user.
             id: the promise at its top.
             user: names the user. What is kept for one user is not shown to another.
-            all: whether all records are needed. If not, those of the first commands suffice.
+            extent: which records suffice.
 
         Raises:
             Failure: the promise does not exist, or the store does not answer.
@@ -111,8 +116,10 @@ class Histories:
                 kept.root, kept.task = root, task
                 return kept
         probed = session.ask(PromiseSearch(id=f"{id}.", limit=PROBED)) if problem_with(f"{id}.") is None else Response()
-        if not all and probed.cursor is not None and (beginning := _beginning(session, root, task, now)) is not None:
-            return beginning
+        if extent != "all" and probed.cursor is not None:
+            beginning = _beginning(session, root, task, now, details=extent == "beginning")
+            if beginning is not None:
+                return beginning
         records = _read(session, root, task, now, probed)
         with self._lock:
             self._kept[(user, id)] = records
@@ -128,8 +135,13 @@ class Histories:
                 del self._kept[key]
 
 
-def _beginning(session: StoreSession, root: PromiseView, task: Task | None, now: int) -> Records | None:
-    """Return the records of the first commands, which are read by their ids. Return None if the ids are not known."""
+def _beginning(
+    session: StoreSession, root: PromiseView, task: Task | None, now: int, *, details: bool
+) -> Records | None:
+    """Return the records of the first commands, which are read by their ids. Return None if the ids are not known.
+
+    `details` is whether what lies below them is read too: the commands of calls, and retry timers.
+    """
     if FUNC not in root.tags:
         return None  # those of another SDK
     generation = 1 if task is None else task.generation or 1
@@ -137,16 +149,17 @@ def _beginning(session: StoreSession, root: PromiseView, task: Task | None, now:
         return None  # the number of its present history is not known
     stem = f"{root.id}{below(None if generation == 1 else generation)}"
     found: list[PromiseView] = []
-    for number in range(WINDOW + 1):
+    for number in range(1, FIRST + 1):
         answer = session.find(PromiseGet(f"{stem}{number}"))
         if answer is not None and answer.promise is not None:
             found.append(answer.promise)
-        for separator in (".", "~") if number else ("~",):
+        for separator in (".", "~") if details else ():
             found.extend(session.below(f"{stem}{number}", separator, WINDOW))
+    found.extend(session.below(f"{stem}0", "~", WINDOW))
     for each in ("patch~", INBOX[1:], state_id("")[1:]):
         found.extend(session.ask(PromiseSearch(id=f"{root.id}.{each}", limit=WINDOW)).promises or ())
     groups, function, waiting = _grouped(root.id, found, generation)
-    first = [group for group in groups if _number(group[0], len(root.id) + 1) <= WINDOW]
+    first = [group for group in groups if _number(group[0], len(root.id) + 1) <= FIRST]
     return Records(root, task, first, function, waiting, now, beginning=True)
 
 

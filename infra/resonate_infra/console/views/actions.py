@@ -6,10 +6,10 @@ from typing import Final
 
 from starlette.responses import Response
 
-from resonate.client.forking import Forked
 from resonate.client.messages import send as send_message
 from resonate.errors import MessageError, MessagesNotSupportedError
 from resonate.executions import Executions
+from resonate.operations.forking import Forked
 from resonate_infra.console.visit import Visit
 from resonate_infra.inspection.arguments import json_of
 from resonate_infra.inspection.exits import USAGE, Failure, code_for

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from resonate.errors import ResonateStoreError
 from resonate.executions import Executions
 from resonate.testing.history import export_history
-from resonate_infra.console.history import WINDOW, Records
+from resonate_infra.console.history import WINDOW, Extent, Records
 from resonate_infra.console.payloads import ShownPayload, shown_arguments, shown_payload
 from resonate_infra.console.timeline import Scale, begin_of, is_root, overview_of, rows_of, scale_of, status_of
 from resonate_infra.console.times import labels_of_axis
@@ -37,8 +37,12 @@ def overview(visit: Visit) -> Response:
     if view not in VIEWS:
         raise Failure(f"there is no view {view!r}", USAGE)
     part = visit.get("part")
-    all = view == "records" or visit.number("from") > 0
-    records = visit.state.histories.read(visit.session, id, visit.token, all=all)
+    extent: Extent = "commands"
+    if view == "records" or visit.number("from"):
+        extent = "all"
+    elif part == "rows":
+        extent = "beginning"
+    records = visit.state.histories.read(visit.session, id, visit.token, extent)
     if part == "head":
         return visit.page("parts/head.html", **_head(visit, records))
     if part == "rows":
@@ -99,19 +103,23 @@ def _value(promise: PromiseView) -> ShownPayload:
 
 def _rows(visit: Visit, records: Records, view: str) -> dict[str, Any]:
     begin = min(visit.number("from"), max(0, records.count - 1))
-    node = records.window(visit.session, begin)
+    count = visit.number("count") or WINDOW
+    node = records.window(visit.session, begin, count)
     scale = scale_of(records.root, visit.now)
     toggled = visit.all("toggle")
-    size = sum(len(group) for group in records.groups[begin : begin + WINDOW])
+    shown = records.groups[begin : begin + count]
+    size = sum(len(group) for group in shown)
     return {
         "id": records.root.id,
         "root": records.root,
         "view": view,
         "rows": rows_of(node, scale, visit.now, toggled, size),
-        "overview": overview_of(node, scale, visit.now, records.following(0) is None) if begin == 0 else None,
+        "overview": overview_of(node, scale, visit.now, records.following(0, count) is None) if begin == 0 else None,
         "axis": list(_axis(scale)) if begin == 0 else [],
         "begin": begin,
-        "following": records.following(begin),
+        "following": records.following(begin, count),
+        "count": records.count if records.beginning else count,
+        "bare": records.beginning and visit.get("part") != "rows",
         "total": None if records.beginning else records.count,
         "toggled": toggled,
         "step": visit.get("step"),

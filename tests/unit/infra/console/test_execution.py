@@ -86,11 +86,16 @@ def test_messages_and_published_state_are_shown(filled: Pages) -> None:
 def test_long_execution_is_shown_in_windows(pages: Pages, shop: Shop) -> None:
     many_steps(shop, "big", MONDAY, 620)
     page = pages.get("/execution?id=big")
-    assert page.count('class="pick"') == 100
-    assert 'from=100" hx-trigger="revealed"' in page
-    assert "Commands 101 and later" in page
+    assert page.count('class="pick"') == 50
+    assert 'part=rows&amp;count=50" hx-trigger="load"' in page
+    assert 'from=50" hx-trigger="revealed"' in page
+    assert "Commands 51 and later" in page
+    again = pages.get("/execution?id=big&part=rows&count=50")
+    assert again.count('class="pick"') == 50
+    assert 'hx-trigger="load"' not in again
     chunk = pages.get("/execution?id=big&part=rows&from=600")
     assert chunk.count('class="pick"') == 20
+    assert 'class="pick" href' in chunk
     assert "hx-trigger" not in chunk
     assert ">620<" in chunk
     assert "Commands 201 to 300 of 620" in pages.get("/execution?id=big&part=rows&from=100")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from resonate_infra.console.backend import ConsoleSession
-from resonate_infra.console.history import FRESH_MS, PROBED, WINDOW, Histories, Records
+from resonate_infra.console.history import FIRST, FRESH_MS, PROBED, WINDOW, Extent, Histories, Records
 from resonate_store.model.message_requests import MessageSend
 from resonate_store.model.records import EMPTY
 from resonate_store.model.requests import PromiseRecord, TaskContinueAs
@@ -12,8 +12,8 @@ from tests.support.console_demo import LATER, MONDAY, Shop, many_steps, raised
 from tests.support.console_pages import Pages
 
 
-def read(pages: Pages, id: str, *, all: bool = True) -> Records:
-    return Histories().read(ConsoleSession(pages.store, pages.clock), id, all=all)
+def read(pages: Pages, id: str, extent: Extent = "all") -> Records:
+    return Histories().read(ConsoleSession(pages.store, pages.clock), id, extent=extent)
 
 
 def places(pages: Pages, records: Records, begin: int = 0) -> list[str]:
@@ -26,14 +26,14 @@ def test_commands_are_in_their_order_and_not_that_of_ids(pages: Pages, shop: Sho
     assert places(pages, read(pages, "a")) == [str(number) for number in range(1, 13)]
 
 
-def test_long_execution_opens_with_the_window_of_all_records(pages: Pages, shop: Shop) -> None:
+def test_long_execution_opens_with_the_first_of_all_records(pages: Pages, shop: Shop) -> None:
     many_steps(shop, "a", MONDAY, PROBED + 50)
-    beginning, whole = read(pages, "a", all=False), read(pages, "a")
+    beginning, whole = read(pages, "a", "commands"), read(pages, "a")
 
     assert beginning.beginning
     assert not whole.beginning
-    assert places(pages, beginning) == places(pages, whole) == [str(number) for number in range(1, WINDOW + 1)]
-    assert beginning.following(0) == whole.following(0) == WINDOW
+    assert places(pages, beginning) == places(pages, whole)[:FIRST] == [str(number) for number in range(1, FIRST + 1)]
+    assert (beginning.following(0), whole.following(0, FIRST), whole.following(0)) == (FIRST, FIRST, WINDOW)
     assert places(pages, whole, PROBED + 40) == [str(number) for number in range(PROBED + 41, PROBED + 51)]
     assert whole.following(PROBED) is None
 
@@ -47,11 +47,12 @@ def test_beginning_has_retries_marks_of_patches_and_messages(pages: Pages, shop:
     shop.ask(MessageSend("a", "note", "k"))
     shop.try_step("a.1", "g", MONDAY + 1_000)
     shop.retry("a.1", 3, MONDAY + 2_000, LATER, raised(ValueError("no")))
-    beginning = read(pages, "a", all=False)
+    beginning = read(pages, "a", "beginning")
 
     assert beginning.beginning
     assert places(pages, beginning)[:4] == ["1", "patch~new", "2", "3"]
-    assert places(pages, beginning)[-1] == str(WINDOW)
+    assert places(pages, beginning)[-1] == str(FIRST)
+    assert places(pages, read(pages, "a", "commands")) == places(pages, beginning)
     node = beginning.window(ConsoleSession(pages.store, pages.clock), 0)
     assert node.children[0].attempts == 4
     assert len(beginning.waiting) == 1
