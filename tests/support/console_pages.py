@@ -19,6 +19,7 @@ from resonate_store.model.clock import ManualClock
 from resonate_store.model.servers import ServerSettings
 from resonate_store.protocol.debug import EmbeddedDebug, RequestClock
 from resonate_store.protocol.service import Service
+from resonate_store.protocol.wire import OWN_KINDS
 from resonate_store.protocol.workers import AnnouncedWorker, WorkerView
 from tests.support.console_demo import FUNCTIONS, MONDAY, Shop
 
@@ -58,9 +59,10 @@ class Pages:
 
     Args:
         key: the public key of tokens, or None if no tokens are required.
+        old: whether the server has only the requests of the official protocol.
     """
 
-    def __init__(self, key: str | None = None) -> None:
+    def __init__(self, key: str | None = None, *, old: bool = False) -> None:
         self.clock = ManualClock(MONDAY)
         timed = RequestClock(self.clock)
         self.store = SqliteStore(":memory:", timed)
@@ -71,8 +73,9 @@ class Pages:
             guard=guard,
             debug=EmbeddedDebug(self.store, timed),
             workers=lambda _: 0,
-            directory=Workers(),
+            directory=None if old else Workers(),
             clock=timed,
+            refused=OWN_KINDS if old else (),
         )
         server = ServerSettings("http://localhost:8001", "http://localhost:8001")
         backend = ServerBackend(

@@ -193,9 +193,9 @@ def kind_of(node: TreeNode) -> tuple[Kind, str]:
         case "promise":
             return "promise", ""
         case "receive":
-            return "message", issued.name
+            return "message", f"receive {issued.name}"
         case "publish" | "send":
-            return "published", issued.name
+            return "published", f"{issued.kind} {issued.name}"
         case "rpc" | "detached":
             return "call", name
         case "run":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.console_demo import fill
 from tests.support.console_pages import Pages, problem_in, rows_in
 
 
@@ -86,3 +87,18 @@ def test_wrong_filter_is_named(filled: Pages, query: str, status: int, problem: 
 def test_empty_list_says_how_to_begin(pages: Pages) -> None:
     assert "No executions yet. Start one , or run a worker that does." in pages.text("/executions")
     assert "No execution matches these filters." in pages.text("/executions?func=f")
+
+
+def test_server_of_the_official_protocol_is_searched() -> None:
+    pages = Pages(old=True)
+    fill(pages.store, pages.clock)
+    rows = {row[1]: row for row in rows_in(pages.get("/executions"))}
+    assert (rows["order-4119"][0], rows["order-4121"][0]) == ("failed", "waiting")
+    assert [row[1] for row in rows_in(pages.get("/executions?state=rejected_canceled"))] == ["refund-87"]
+    assert 'class="count">&nbsp;<' in pages.get("/executions?part=counts")
+
+    buttons = pages.text("/execution?id=order-4119").partition("Function")[0]
+    assert [word for word in ("Redrive", "Fork", "Delete") if word in buttons] == []
+    assert "order-4122.2" in pages.text("/people")
+    assert "This server does not tell which workers it knows." in pages.text("/workers")
+    assert "Backfill" not in pages.text("/schedules")

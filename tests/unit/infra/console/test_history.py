@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from resonate_infra.console.backend import ConsoleSession
 from resonate_infra.console.history import FIRST, FRESH_MS, PROBED, WINDOW, Extent, Histories, Records
+from resonate_store.model.execution_requests import TaskContinueAs
 from resonate_store.model.message_requests import MessageSend
 from resonate_store.model.records import EMPTY
-from resonate_store.model.requests import PromiseRecord, TaskContinueAs
+from resonate_store.model.requests import PromiseRecord
 from resonate_store.model.tags import AFTER, KIND, NAME, SCOPE
 from tests.support.console_demo import LATER, MONDAY, Shop, many_steps, raised
 from tests.support.console_pages import Pages
