@@ -48,12 +48,12 @@ def add_long(path: Path, steps: int) -> None:
         value = encode({"shelf": number}, "a value")
         store.apply(PromiseRecord(f"{LONG}.{number}", END_OF_TIME, clock.now(), "resolved", value, tags=of_step))
 
-    def some(start: int) -> Callable[[], None]:
-        return lambda: [step(number) for number in range(start, min(start + 500, steps + 1))] and None
+    def some(start: int) -> Callable[[], object]:
+        return lambda: [step(number) for number in range(start, min(start + 500, steps + 1))]
 
     for start in range(1, steps + 1, 500):
         clock.advance(500)
-        store.together([some(start), lambda: None])
+        store.together([some(start), list])
     store.apply(PromiseSettle(LONG, "resolved"))
     store.close()
 
