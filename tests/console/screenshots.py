@@ -52,6 +52,9 @@ def main() -> None:
                 visitor = Visitor(browser, served.url, size=picture.size, scheme=picture.scheme)
                 page = visitor.open(picture.path)
                 page.wait_for_load_state("networkidle")
+                if name == "start":
+                    page.get_by_label("Id", exact=True).fill("order-4124")  # else it is random
+                    page.get_by_label("amount").focus()
                 place = IMAGES / f"console-{name}.png"
                 page.screenshot(path=place, full_page=picture.whole)
                 visitor.close()
