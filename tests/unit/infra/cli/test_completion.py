@@ -6,7 +6,7 @@ import pytest
 
 from resonate_infra.cli.application import application
 from resonate_infra.server.assembly import Server
-from tests.support.command_line import CommandLine
+from tests.support.command_line import CommandLine, unchanged_levels
 
 
 def completed(line: str, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -19,7 +19,7 @@ def completed(line: str, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     }.items():
         monkeypatch.setenv(name, text)
     monkeypatch.delenv("RESONATE_TABLE", raising=False)
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit), unchanged_levels():
         application().main([], prog_name="resonate", complete_var="_RESONATE_COMPLETE")
     written = capsys.readouterr()
     assert written.err == ""
