@@ -16,7 +16,7 @@ from resonate_infra.console.timeline import Scale, begin_of, is_root, overview_o
 from resonate_infra.console.times import labels_of_axis
 from resonate_infra.console.visit import Visit
 from resonate_infra.inspection.exits import NOT_FOUND, USAGE, Failure
-from resonate_infra.inspection.texts import function_of, promise_json, taken_ms, task_json
+from resonate_infra.inspection.texts import function_of, promise_json, shown_version, taken_ms, task_json
 from resonate_infra.inspection.tree import TreeNode, command_of, tree_of
 from resonate_infra.inspection.waiting import of_execution, read
 from resonate_store.model.execution_requests import ExecutionDelete, ExecutionGet, ExecutionRetry, PromiseCancel
@@ -79,6 +79,7 @@ def _head(visit: Visit, records: Records) -> dict[str, Any]:
         "begun_at": begin_of(root),
         "took_ms": taken_ms(root),
         "waits": of_execution(session, root, task) if root.pending else "",
+        "pinned": "" if task is None else shown_version(task),
         "attempts": node.attempts,
         "generation": node.generation,
         "arguments": shown_arguments(root),

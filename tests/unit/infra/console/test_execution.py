@@ -8,7 +8,7 @@ import pytest
 
 from resonate.payloads.codec import encode
 from resonate_store.model.records import Value
-from resonate_store.model.requests import PromiseCreate
+from resonate_store.model.requests import PromiseCreate, TaskAcquire
 from tests.support.console_demo import LATER, MONDAY, Shop, many_steps
 from tests.support.console_pages import Pages, problem_in
 
@@ -137,3 +137,9 @@ def test_encrypted_and_large_payloads_are_not_shown(pages: Pages, shop: Shop) ->
 )
 def test_unknown_execution_is_named(filled: Pages, path: str, status: int, problem: str) -> None:
     assert problem_in(filled.get(path, status)) == problem
+
+
+def test_page_names_the_version_that_a_task_is_pinned_to(pages: Pages, shop: Shop) -> None:
+    shop.ask(PromiseCreate("a", LATER, tags={"resonate:target": "lambda://shop"}))
+    shop.ask(TaskAcquire("a", 0, "p", 60_000, pin="lambda://shop:7"))
+    assert "Pinned to shop:7" in pages.text("/execution?id=a")
