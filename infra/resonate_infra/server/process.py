@@ -38,7 +38,11 @@ def serve(options: ServerOptions, log_level: str = "info") -> int:
         server = Server(options)
         where = f"the table {options.table}" if options.table else options.data or "memory"
         # Logged when the server is ready, so that a script can wait for this line.
-        server.run(lambda: logger.info("listening on %s, promises are in %s", server.url, where))
+        server.run(
+            lambda: logger.info(
+                "listening on %s, promises are in %s; console: %s/console", server.url, where, server.url
+            )
+        )
     except CannotServe as error:
         print(f"error: {plain(' '.join(str(error).split()))}", file=sys.stderr)
         return 1

@@ -27,7 +27,7 @@ def test_server_stops_at_a_signal_and_ends_its_streams(number: signal.Signals) -
 
     assert all(LINE.fullmatch(line) for line in server.lines), server.lines
     assert [line.split(maxsplit=2)[2] for line in server.lines] == [
-        f"listening on http://localhost:{api.port}, promises are in memory",
+        f"listening on http://localhost:{api.port}, promises are in memory; console: http://localhost:{api.port}/console",
         "g/1 connected",
         "g/1 disconnected",
         "stopped",
