@@ -16,7 +16,6 @@ import argparse
 import ast
 import itertools
 import json
-import os
 import random
 import sys
 from collections import Counter
@@ -202,7 +201,7 @@ def _run(tests: list[str]) -> None:
     code = pytest.main([*OPTIONS, "-x", *tests])
     if code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):  # some ids differ in every run
         code = pytest.main([*OPTIONS, "-x", *{test.partition("[")[0] for test in tests}])
-    os._exit(code)
+    sys.exit(code)
 
 
 def killed(tests: list[str]) -> bool:
