@@ -335,7 +335,6 @@ def trees_of_tests() -> dict[Path, ast.Module]:
 
 
 LIBRARIES = {
-    "_exit",
     *("_replace", "_make_env_vars", "_messages"),
     *("_THROTTLED_ERROR_CODES", "_TRANSIENT_ERROR_CODES", "_TRANSIENT_STATUS_CODES"),
     *("_RETRY_COST", "_THROTTLING_RETRY_COST"),
