@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import client, console, executions, fan_out, remote, steps
+from benchmarks import client, console, executions, fan_out, linting, remote, steps
 from benchmarks.timers import MOST_BYTES, YEAR, simulate, sleepers
 from tests.support.hypothesis_settings import examples
 
@@ -19,6 +19,13 @@ def test_benchmark_of_fan_out_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["fan_out.py", "--children", "20"])
 
     assert fan_out.main() == 0
+
+
+def test_lint_takes_a_few_times_as_long_as_parsing() -> None:
+    figures = linting.measure(2_000)
+
+    assert figures["workflows"] > 20
+    assert 1 < figures["ratio"] < linting.MOST_RATIO
 
 
 def test_benchmark_of_steps_runs() -> None:

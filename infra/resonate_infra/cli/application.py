@@ -57,6 +57,11 @@ COMMANDS = {
         "console",
         "Serve the console on this machine, until Ctrl-C: a web page that shows executions and makes them continue.",
     ),
+    "lint": LazyCommand(
+        "linting",
+        "lint",
+        "Check workflows without running them: what a replay would not repeat, and commands that have no effect.",
+    ),
     "executions": LazyCommand(
         "executions", "group", "List, cancel, retry, fork, delete and move executions, and send messages to them."
     ),

@@ -166,7 +166,7 @@ class Session(StoreSession):
         return store
 
 
-WITHOUT = ("dev", "init")
+WITHOUT = ("dev", "init", "lint")
 """Commands that do not connect to promises."""
 
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 DONE = 0
 """The command succeeded. With `invoke --wait`: the execution has resolved."""
 FAILED = 1
-"""The request was refused or does not apply: a conflict, an invalid request, a file that exists already."""
+"""The request was refused or does not apply: a conflict, an invalid request, a file that exists already.
+
+`lint`: there are findings.
+"""
 USAGE = 2
-"""The command line is wrong."""
+"""The command line is wrong. `lint`: also a file that is not Python."""
 REJECTED = 3
 """`invoke --wait`: the execution was rejected."""
 TIMED_OUT = 4

@@ -1,0 +1,201 @@
+"""Rules for commands that are not carried out, promises that are dropped, and the order of commands."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from resonate_infra.lint.determinism import Found
+from resonate_infra.lint.source import Namespace, SourceFile
+from resonate_infra.lint.workflows import BEGIN, WAITS, Code, CommandCall, command_of, is_context
+
+_AWAITS = ast.Yield | ast.YieldFrom | ast.Await
+_USES = (
+    ast.BinOp
+    | ast.UnaryOp
+    | ast.Compare
+    | ast.FormattedValue
+    | ast.If
+    | ast.While
+    | ast.Assert
+    | ast.For
+    | ast.AsyncFor
+)
+"""What uses a value at once. A command there is not the value."""
+_CONSUMERS = frozenset(
+    f"builtins.{name}"
+    for name in ("abs", "bool", "dict", "float", "int", "len", "list", "max", "min", "print", "range", "round", "set")
+) | {f"builtins.{name}" for name in ("sorted", "str", "sum", "tuple", "enumerate", "zip", "any", "all")}
+_IN_ORDER = frozenset({f"builtins.{name}" for name in ("list", "tuple", "enumerate", "iter", "reversed")})
+_SETS = frozenset({"builtins.set", "builtins.frozenset"})
+_SET_METHODS = frozenset({"union", "intersection", "difference", "symmetric_difference"})
+
+
+def check(code: Code) -> Iterator[Found]:
+    """Yield commands that have no effect, or an order that differs at each run."""
+    for command in code.commands():
+        if (problem := _unused(code, command)) is not None:
+            whole = command.whole
+            run = f"`{command.text}` in {code.where} is not carried out"
+            yield "RS101", whole, f"{run}, because {problem}: write `{code.awaits} {command.text}`"
+        if code.replayed:
+            yield from _dropped(code, command)
+            yield from _mapped_set(code, command)
+    yield from _continuations(code)
+    if code.replayed:
+        yield from _loops(code)
+
+
+def _unused(code: Code, command: CommandCall) -> str | None:
+    """Return why a command is not carried out. None: it is, or this is not known."""
+    source, whole = code.source, command.whole
+    parent = source.parents.get(whole)
+    if isinstance(parent, ast.Expr):
+        return "it is not yielded" if code.awaits == "yield" else "it is not awaited"
+    if not code.replayed:
+        return None
+    if _is_used_at_once(source, parent, whole):
+        return "its result is used without"
+    if (name := _assigned(parent, whole)) is not None:
+        return None if _read(code.space, name) else f"`{name}` is not used"
+    part: ast.AST = whole
+    while isinstance(parent, ast.List | ast.Tuple | ast.Dict | ast.Set):
+        part, parent = parent, source.parents.get(parent)
+    if isinstance(parent, ast.Return) and (code.space.yields or code.space.is_async):
+        return "it is returned"
+    call = source.parents.get(parent) if isinstance(parent, ast.keyword) else parent
+    if not isinstance(call, ast.Call) or part is call.func:
+        return None
+    outer = command_of(code.space, call)
+    if outer is None:
+        direct = part is whole and code.space.dotted(call.func) in _CONSUMERS
+        return "its result is used without" if direct else None
+    if outer.call is not call or outer.owner == "saga" or outer.method in WAITS or outer.method == "typesafe":
+        return None
+    return f"it is an argument of `{outer.text}`"
+
+
+def _is_used_at_once(source: SourceFile, parent: ast.AST | None, whole: ast.AST) -> bool:
+    """Return whether the code around a command uses it as if it were the result."""
+    match parent:
+        case ast.IfExp():
+            return whole is parent.test
+        case ast.Compare():
+            return not all(isinstance(operator, ast.Is | ast.IsNot) for operator in parent.ops)
+        case ast.Subscript():
+            return whole is parent.value
+        case ast.comprehension():
+            return whole is parent.iter
+        case ast.BoolOp():
+            return isinstance(source.parents.get(parent), ast.If | ast.While | ast.UnaryOp | ast.Assert)
+        case _:
+            return isinstance(parent, _USES)
+
+
+def _assigned(parent: ast.AST | None, value: ast.AST) -> str | None:
+    """Return the only name that a value is assigned to."""
+    if isinstance(parent, ast.Assign) and len(parent.targets) == 1 and isinstance(parent.targets[0], ast.Name):
+        return parent.targets[0].id
+    if isinstance(parent, ast.AnnAssign) and parent.value is value and isinstance(parent.target, ast.Name):
+        return parent.target.id
+    return None
+
+
+def _read(space: Namespace, name: str) -> bool:
+    home = space.find(name)
+    return home is None or home.parent is None or home.reads(name)
+
+
+def _dropped(code: Code, command: CommandCall) -> Iterator[Found]:
+    source = code.source
+    awaited = source.parents.get(command.whole)
+    if command.owner != "ctx" or command.method not in BEGIN or not isinstance(awaited, ast.Yield | ast.Await):
+        return
+    parent = source.parents.get(awaited)
+    name = _assigned(parent, awaited)
+    if isinstance(parent, ast.Expr) or (name and not name.startswith("_") and not _read(code.space, name)):
+        text = f"the promise of `{command.text}` in {code.where} is not kept"
+        way = f"keep it and `{code.awaits}` it, or use `ctx.detached`"
+        yield "RS103", awaited, f"{text}: the workflow waits for it when it returns, but gets no error of it; {way}"
+
+
+def _continuations(code: Code) -> Iterator[Found]:
+    for node in code.space.nodes:
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        if node.func.attr == "continue_as" and is_context(code.space, node.func.value):
+            parent = code.source.parents.get(node)
+            name = _assigned(parent, node)
+            if isinstance(parent, ast.Expr | _AWAITS) or (name is not None and not _read(code.space, name)):
+                text = f"`ctx.continue_as(...)` in {code.where} has no effect"
+                yield "RS102", node, f"{text}: write `return ctx.continue_as(...)`"
+
+
+def _loops(code: Code) -> Iterator[Found]:
+    for node in code.space.nodes:
+        match node:
+            case ast.For() if _is_set(code.space, node.iter) and _has_command(code, node.body):
+                yield "RS104", node.iter, _unordered(code)
+            case ast.ListComp() | ast.GeneratorExp() | ast.DictComp() | ast.SetComp():
+                over_set = [each.iter for each in node.generators if _is_set(code.space, each.iter)]
+                if over_set and _has_command(code, [node]):
+                    yield "RS104", over_set[0], _unordered(code)
+            case _:
+                pass
+
+
+def _mapped_set(code: Code, command: CommandCall) -> Iterator[Found]:
+    if command.method != "map" or command.owner != "ctx":
+        return
+    items = [*command.call.args[1:2], *(each.value for each in command.call.keywords if each.arg == "items")]
+    for each in items:
+        if _is_set(code.space, each):
+            yield "RS104", each, _unordered(code)
+
+
+def _unordered(code: Code) -> str:
+    return f"{code.where} issues commands in the order of a set, which differs between processes: use `sorted(...)`"
+
+
+def _is_set(space: Namespace, node: ast.expr, depth: int = 0) -> bool:
+    """Return whether the order of an iterable is that of a set."""
+    match node:
+        case ast.Set():
+            return not all(isinstance(each, ast.Constant) and isinstance(each.value, int) for each in node.elts)
+        case ast.SetComp():
+            return True
+        case ast.BinOp(op=ast.BitOr() | ast.BitAnd() | ast.BitXor() | ast.Sub()):
+            return _is_set(space, node.left, depth) or (
+                not isinstance(node.op, ast.Sub) and _is_set(space, node.right, depth)
+            )
+        case ast.Call(func=ast.Attribute(attr=method)) if method in _SET_METHODS:
+            return _is_set(space, node.func.value, depth) if isinstance(node.func, ast.Attribute) else False
+        case ast.Call():
+            name = space.dotted(node.func)
+            return name in _SETS or (name in _IN_ORDER and bool(node.args) and _is_set(space, node.args[0], depth))
+        case ast.Name() if depth < 2:
+            return _names_set(space, node, depth)
+        case _:
+            return False
+
+
+def _names_set(space: Namespace, node: ast.Name, depth: int) -> bool:
+    home = space.find(node.id)
+    binders = home.binders.get(node.id, []) if home is not None else []
+    if home is None or not binders:
+        return False
+    if len(binders) == 1 and isinstance(binders[0], ast.arg):
+        annotation = binders[0].annotation
+        if isinstance(annotation, ast.Subscript):
+            annotation = annotation.value
+        return annotation is not None and (home.parent or home).dotted(annotation) in _SETS
+    values = home.values_of(node)
+    return bool(values) and all(_is_set(home, value, depth + 1) for value in values or ())
+
+
+def _has_command(code: Code, body: list[ast.stmt] | list[ast.expr]) -> bool:
+    for part in body:
+        for node in ast.walk(part):
+            if isinstance(node, ast.Call) and command_of(code.space, node) is not None:
+                return True
+    return False

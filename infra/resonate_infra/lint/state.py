@@ -1,0 +1,147 @@
+"""Rules for state that a replay does not repeat: module variables, and variables that branches share."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import lru_cache
+
+from resonate_infra.lint.determinism import Found
+from resonate_infra.lint.source import Namespace
+from resonate_infra.lint.workflows import Code, command_of
+
+_CHANGES = frozenset(
+    {"append", "extend", "insert", "add", "update", "pop", "popitem", "popleft", "remove", "discard", "clear"}
+    | {"setdefault", "appendleft", "extendleft", "sort", "reverse", "put", "put_nowait", "subtract"}
+    | {"difference_update", "intersection_update", "symmetric_difference_update"}
+)
+_CONTAINERS = frozenset(
+    {f"builtins.{name}" for name in ("list", "dict", "set", "bytearray")}
+    | {f"collections.{name}" for name in ("defaultdict", "deque", "Counter", "OrderedDict", "ChainMap")}
+    | {"queue.Queue", "queue.SimpleQueue", "asyncio.Queue", "array.array"}
+)
+_LITERALS = ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp
+_NUMBERS = frozenset({"itertools.count", "builtins.iter"})
+
+
+def check(code: Code) -> Iterator[Found]:
+    """Yield changes of shared state, and reads of module variables that change."""
+    if code.replayed:
+        yield from _module_state(code)
+        yield from _branches(code)
+
+
+def _module_state(code: Code) -> Iterator[Found]:
+    """Yield one finding for each module variable and kind of use in a function."""
+    space, module = code.space, code.source.module
+    if space.parent is None:
+        return
+    changed = _changed_names(module)
+    seen: set[tuple[str, str]] = set()
+    for node, name in _changes(space):
+        if space.find(name) is module and (_is_container(module, name) or isinstance(node, ast.Name)):
+            seen.add((name, "write"))
+            yield "RS008", node, _text(code, name, "writes")
+    for name, nodes in module.rebound.items():
+        for function, node in nodes:
+            if function is space and (name, "write") not in seen:
+                seen.add((name, "write"))
+                yield "RS008", node, _text(code, name, "writes")
+    for node in space.nodes:
+        if not isinstance(node, ast.Name) or not isinstance(node.ctx, ast.Load) or node.id not in changed:
+            continue
+        if space.find(node.id) is module and not {(node.id, "read"), (node.id, "write")} & seen:
+            seen.add((node.id, "read"))
+            yield "RS008", node, _text(code, node.id, "reads")
+
+
+def _text(code: Code, name: str, does: str) -> str:
+    if does == "writes":
+        why, way = "a replay in another process does not find", "return the value, or write it in a step"
+        return f"{_subject(code)} writes the module variable `{name}`, which {why}: {way}"
+    way = "read it in a step, or pass it as an argument"
+    return f"{_subject(code)} reads the module variable `{name}`, which other code of this file changes: {way}"
+
+
+def _subject(code: Code) -> str:
+    return (
+        code.where[0].upper() + code.where[1:].rstrip(",") if code.where.startswith("the") else code.where.rstrip(",")
+    )
+
+
+@lru_cache(maxsize=1)  # files are checked one after the other
+def _changed_names(module: Namespace) -> set[str]:
+    """Return the variables of a module that its functions change."""
+    found = set(module.rebound)
+    for space in module.source.functions:
+        for _, name in _changes(space):
+            if space.find(name) is module and _is_container(module, name):
+                found.add(name)
+    return found
+
+
+def _changes(space: Namespace) -> Iterator[tuple[ast.AST, str]]:
+    """Yield the nodes that change an object, and the variable that holds it."""
+    for node in space.nodes:
+        of: ast.expr | None = None
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _CHANGES:
+            of = node.func.value
+        elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
+            of = node.value
+        elif isinstance(node, ast.Call) and node.args and space.dotted(node.func) == "builtins.next":
+            of = node.args[0]
+        while isinstance(of, ast.Subscript):
+            of = of.value
+        if isinstance(of, ast.Name):
+            yield node, of.id
+
+
+def _is_container(home: Namespace, name: str) -> bool:
+    """Return whether a variable of a namespace holds a container, as far as its assignments show."""
+    for binder in home.binders.get(name, ()):
+        if isinstance(binder, ast.arg):
+            return binder.annotation is not None and _names_container(home, binder.annotation)
+    values = home.values(name)
+    return bool(values) and all(_container(home, value) for value in values or ())
+
+
+def _container(home: Namespace, value: ast.expr) -> bool:
+    if isinstance(value, _LITERALS):
+        return True
+    return isinstance(value, ast.Call) and (home.dotted(value.func) or "") in _CONTAINERS | _NUMBERS
+
+
+def _names_container(home: Namespace, annotation: ast.expr) -> bool:
+    if isinstance(annotation, ast.Subscript):
+        annotation = annotation.value
+    outside = home.parent or home
+    return (outside.dotted(annotation) or "") in _CONTAINERS
+
+
+def _branches(code: Code) -> Iterator[Found]:
+    """Yield changes that functions given to `ctx.run` and the like make to variables of their workflow."""
+    seen: set[ast.AST] = set()
+    for command in code.commands():
+        func = command.func if command.owner == "ctx" else next(iter(command.call.args), None)
+        branch = code.space.function(func) if func is not None else None
+        if branch is None or branch.node in seen or branch.parent is code.source.module:
+            continue
+        seen.add(branch.node)
+        name = "the lambda" if branch.name == "lambda" else f"`{branch.name}`"
+        way = "return the value, and use it where the call is awaited"
+        told: set[str] = set()
+        for node, shared in _shared(branch, code.space):
+            if shared not in told:
+                told.add(shared)
+                problem = f"{name} changes `{shared}` of {code.where.rstrip(',')}, and a replay does not repeat that"
+                yield "RS301", node, f"{problem}: {way}"
+
+
+def _shared(branch: Namespace, workflow: Namespace) -> Iterator[tuple[ast.AST, str]]:
+    """Yield the changes of a branch to variables of its workflow, and the names of the variables."""
+    for node in branch.outer:
+        if branch.find(node.id) is workflow:
+            yield node, node.id
+    for node, name in _changes(branch):
+        if branch.find(name) is workflow and _is_container(workflow, name) and command_of(branch, node) is None:
+            yield node, name
