@@ -119,10 +119,12 @@ def _travelling(command: CommandCall) -> list[ast.expr]:
     if command.method == "map" and _is_remote_map(command):
         items = command.call.args[1:2]
         return [part for each in items if isinstance(each, ast.List | ast.Tuple) for part in each.elts]
-    if command.method == "publish":
-        return command.call.args[1:2]
-    if command.method == "send":
-        return command.call.args[2:3]
+    if command.method in ("publish", "send"):
+        first = 1 if command.method == "publish" else 2
+        return [
+            *command.call.args[first : first + 1],
+            *(each.value for each in command.call.keywords if each.arg == "value"),
+        ]
     return []
 
 

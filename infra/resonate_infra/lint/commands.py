@@ -55,7 +55,7 @@ def _unused(code: Code, command: CommandCall) -> str | None:
     if not code.replayed:
         return None
     if _is_used_at_once(source, parent, whole):
-        return "its result is used without"
+        return "it is used in place of its result"
     if (name := _assigned(parent, whole)) is not None:
         return None if _read(code.space, name) else f"`{name}` is not used"
     part: ast.AST = whole
@@ -68,8 +68,8 @@ def _unused(code: Code, command: CommandCall) -> str | None:
         return None
     outer = command_of(code.space, call)
     if outer is None:
-        direct = part is whole and code.space.dotted(call.func) in _CONSUMERS
-        return "its result is used without" if direct else None
+        direct = whole in call.args and code.space.dotted(call.func) in _CONSUMERS
+        return "it is used in place of its result" if direct else None
     if outer.call is not call or outer.owner == "saga" or outer.method in WAITS or outer.method == "typesafe":
         return None
     return f"it is an argument of `{outer.text}`"
@@ -172,11 +172,17 @@ def _is_set(space: Namespace, node: ast.expr, depth: int = 0) -> bool:
             return _is_set(space, node.func.value, depth) if isinstance(node.func, ast.Attribute) else False
         case ast.Call():
             name = space.dotted(node.func)
-            return name in _SETS or (name in _IN_ORDER and bool(node.args) and _is_set(space, node.args[0], depth))
+            if name in _SETS:
+                return not (node.args and _is_range(space, node.args[0]))
+            return name in _IN_ORDER and bool(node.args) and _is_set(space, node.args[0], depth)
         case ast.Name() if depth < 2:
             return _names_set(space, node, depth)
         case _:
             return False
+
+
+def _is_range(space: Namespace, node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and space.dotted(node.func) == "builtins.range"
 
 
 def _names_set(space: Namespace, node: ast.Name, depth: int) -> bool:
@@ -187,6 +193,8 @@ def _names_set(space: Namespace, node: ast.Name, depth: int) -> bool:
     if len(binders) == 1 and isinstance(binders[0], ast.arg):
         annotation = binders[0].annotation
         if isinstance(annotation, ast.Subscript):
+            if isinstance(annotation.slice, ast.Name) and annotation.slice.id == "int":
+                return False
             annotation = annotation.value
         return annotation is not None and (home.parent or home).dotted(annotation) in _SETS
     values = home.values_of(node)

@@ -58,26 +58,40 @@ def _module_state(code: Code) -> Iterator[Found]:
 def _text(code: Code, name: str, does: str) -> str:
     if does == "writes":
         why, way = "a replay in another process does not find", "return the value, or write it in a step"
-        return f"{_subject(code)} writes the module variable `{name}`, which {why}: {way}"
+        return f"{code.where.rstrip(',')} writes the module variable `{name}`, which {why}: {way}"
     way = "read it in a step, or pass it as an argument"
-    return f"{_subject(code)} reads the module variable `{name}`, which other code of this file changes: {way}"
-
-
-def _subject(code: Code) -> str:
-    return (
-        code.where[0].upper() + code.where[1:].rstrip(",") if code.where.startswith("the") else code.where.rstrip(",")
-    )
+    return f"{code.where.rstrip(',')} reads the module variable `{name}`, which other code of this file changes: {way}"
 
 
 @lru_cache(maxsize=1)  # files are checked one after the other
 def _changed_names(module: Namespace) -> set[str]:
     """Return the variables of a module that its functions change."""
     found = set(module.rebound)
+    at_import = set(_called_at_import(module))
     for space in module.source.functions:
+        if any(each in at_import for each in _with_outer(space)):
+            continue
         for _, name in _changes(space):
             if space.find(name) is module and _is_container(module, name):
                 found.add(name)
     return found
+
+
+def _called_at_import(module: Namespace) -> Iterator[Namespace]:
+    """Yield the functions that the module calls itself, also as decorators: they fill registries, once."""
+    for node in module.nodes:
+        called = [node.func] if isinstance(node, ast.Call) else list(getattr(node, "decorator_list", ()))
+        for func in called:
+            if (target := module.function(func)) is not None:
+                yield target
+
+
+def _with_outer(space: Namespace) -> Iterator[Namespace]:
+    """Yield a namespace and those around it."""
+    around: Namespace | None = space
+    while around is not None:
+        yield around
+        around = around.parent
 
 
 def _changes(space: Namespace) -> Iterator[tuple[ast.AST, str]]:

@@ -151,7 +151,7 @@ def is_context(space: Namespace, node: ast.AST) -> bool:
     return home is not None and home.context == node.id and len(home.binders[node.id]) == 1
 
 
-def registered_name(call: ast.Call | None, default: str) -> str | None:
+def registered_name(call: ast.Call | None, default: str | None) -> str | None:
     """Return the name under which a call of `register` registers a function. None: it is computed."""
     for keyword in call.keywords if call else ():
         if keyword.arg == "name":
@@ -202,15 +202,22 @@ class Workflows:
                     self._register(space, call)
         for space in source.spaces.values():
             for node in space.nodes:
-                if isinstance(node, ast.Call) and node.args and _registers(space, node.func):
-                    target = space.function(node.args[0])
-                    if target is not None:
-                        self._register(target, node)
-                    else:
-                        self.registers = self.registers or self._imports_resonate
-                        named = node.args[0]
-                        last = named.attr if isinstance(named, ast.Attribute) else getattr(named, "id", None)
-                        self.names.add(registered_name(node, last) if last else registered_name(node, "") or None)
+                if isinstance(node, ast.Call) and _registers(space, node.func):
+                    self._registered_by(space, node)
+
+    def _registered_by(self, space: Namespace, call: ast.Call) -> None:
+        """Note what a call of `register` registers, if it is not a decorator."""
+        around = self.source.parents.get(call)
+        if isinstance(around, AnyFunction | ast.ClassDef):
+            return
+        curried = isinstance(around, ast.Call) and around.func is call
+        given = around.args if curried and isinstance(around, ast.Call) else call.args
+        target = space.function(given[0]) if given else None
+        if target is not None:
+            self._register(target, call)
+            return
+        self.registers = self.registers or self._imports_resonate
+        self.names.add(registered_name(call, _last_name(space, given[0]) if given else None))
 
     def _register(self, space: Namespace, call: ast.Call | None) -> None:
         if _first(space) is not None:
@@ -315,7 +322,7 @@ def _annotated(space: Namespace, argument: ast.arg) -> bool | None:
         except (SyntaxError, ValueError):
             return False
     name = (space.parent or space).dotted(annotation)
-    if name == "typing.Any":
+    if name == "typing.Any" or isinstance(annotation, ast.Subscript | ast.BinOp):
         return None
     if not (_ends_with_context(annotation) or (name or "").endswith("Context")):
         return False
@@ -339,9 +346,22 @@ def _is_foreign(space: Namespace, first: ast.arg) -> bool:
 
 
 def _registers(space: Namespace | None, func: ast.expr) -> bool:
-    if not isinstance(func, ast.Attribute) or func.attr != "register" or space is None:
+    if space is None:
+        return False
+    values = space.values_of(func)
+    if values is not None and len(values) == 1:
+        (func,) = values
+    if not isinstance(func, ast.Attribute) or func.attr != "register":
         return False
     return not (space.dotted(func) or "").startswith(_NOT_REGISTERING)
+
+
+def _last_name(space: Namespace, node: ast.expr) -> str | None:
+    """Return the name of a function of another module. None: it is computed."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    name = space.dotted(node)
+    return None if name is None or name.startswith("builtins.") else name.rpartition(".")[2]
 
 
 def _issues(space: Namespace, node: ast.AST, imported: bool) -> bool:

@@ -10,7 +10,9 @@ from resonate_infra.lint.checking import check
 from resonate_infra.lint.rules import RULES
 
 
-def found(tmp_path: Path, body: str, head: str = "def flow(ctx, items: set, names: list)") -> list[tuple[str, str]]:
+def found(
+    tmp_path: Path, body: str, head: str = "def flow(ctx, items: set, names: list, numbers: set[int])"
+) -> list[tuple[str, str]]:
     program = tmp_path / "program.py"
     lines = "\n    ".join(body.split("\n"))
     program.write_text(f"from resonate import Context\n{head}:\n    {lines}\n    yield ctx.run(look)\n")
@@ -23,16 +25,16 @@ def found(tmp_path: Path, body: str, head: str = "def flow(ctx, items: set, name
         ("ctx.run(look)", "it is not yielded"),
         ("ctx.run(look).options(timeout=3)", "it is not yielded"),
         ("kept = ctx.run(look)", "`kept` is not used"),
-        ("if ctx.run(look): pass", "its result is used without"),
-        ("if names and ctx.run(look): pass", "its result is used without"),
-        ("while not ctx.run(look): pass", "its result is used without"),
-        ("a = 1 if ctx.run(look) else 2", "its result is used without"),
-        ("a = ctx.run(look) + 1", "its result is used without"),
-        ("a = ctx.run(look) == 1", "its result is used without"),
-        ("a = ctx.run(look)[0]", "its result is used without"),
-        ("a = f'{ctx.run(look)}'", "its result is used without"),
-        ("a = [b for b in ctx.run(look)]", "its result is used without"),
-        ("a = len(ctx.run(look))", "its result is used without"),
+        ("if ctx.run(look): pass", "it is used in place of its result"),
+        ("if names and ctx.run(look): pass", "it is used in place of its result"),
+        ("while not ctx.run(look): pass", "it is used in place of its result"),
+        ("a = 1 if ctx.run(look) else 2", "it is used in place of its result"),
+        ("a = ctx.run(look) + 1", "it is used in place of its result"),
+        ("a = ctx.run(look) == 1", "it is used in place of its result"),
+        ("a = ctx.run(look)[0]", "it is used in place of its result"),
+        ("a = f'{ctx.run(look)}'", "it is used in place of its result"),
+        ("a = [b for b in ctx.run(look)]", "it is used in place of its result"),
+        ("a = len(ctx.run(look))", "it is used in place of its result"),
         ("return [1, ctx.run(look)]", "it is returned"),
         ("yield ctx.run(look, ctx.run(look))", "it is an argument of `ctx.run(...)`"),
         ("yield ctx.rpc('look', key=[{'a': ctx.run(look)}])", "it is an argument of `ctx.rpc(...)`"),
@@ -60,6 +62,7 @@ def test_command_that_is_not_carried_out_says_why(body: str, why: str, tmp_path:
         "yield (ctx.run(look) if names else ctx.run(look))",
         "if (a := ctx.run(look)) is not None: yield a",
         "yield from ctx.typesafe(ctx.run(look))",
+        "yield ctx.all(**dict(a=ctx.run(look)))",
         "return ctx.continue_as(1)",
     ],
 )
@@ -112,6 +115,8 @@ def test_continuation_that_is_not_returned_says_to_return_it(tmp_path: Path) -> 
         ("set(names) - {'a'}", True),
         ("items.union(names)", True),
         ("{1, 2}", False),
+        ("set(range(3))", False),
+        ("numbers", False),
         ("sorted(items)", False),
         ("names", False),
         ("dict.fromkeys(names)", False),

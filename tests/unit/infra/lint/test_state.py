@@ -35,7 +35,7 @@ def test_module_variable_written_in_a_workflow_is_found(variable: str, use: str,
 
     assert (code, line) == ("RS008", variable.count("\n") + 3)
     assert message == (
-        "The workflow `flow` writes the module variable `a`, which a replay in another process does not find:"
+        "the workflow `flow` writes the module variable `a`, which a replay in another process does not find:"
         " return the value, or write it in a step"
     )
 
@@ -61,7 +61,7 @@ def test_module_variable_read_is_found_if_it_changes(
             (
                 "RS008",
                 5,
-                "The workflow `flow` reads the module variable `a`, which other code of this file changes: read it in a"
+                "the workflow `flow` reads the module variable `a`, which other code of this file changes: read it in a"
                 " step, or pass it as an argument",
             )
         ]

@@ -36,6 +36,9 @@ def replayed(text: str) -> list[str]:
         "def f(ctx):\n    yield from ctx.typesafe(ctx.sleep(1))",
         "from mine import Context\ndef f(c: Context):\n    yield c.run(step)",
         "from typing import Any\ndef f(ctx: Any):\n    yield ctx.run(step)",
+        "def f(ctx: Context | None):\n    yield ctx.run(step)",
+        "register = resonate.register\n@register\ndef f(ctx):\n    yield",
+        "def f(ctx):\n    yield\nresonate.register(name='g')(f)",
         "async def f(ctx):\n    await ctx.rpc('g')",
         "class A:\n    def f(self, ctx: Context):\n        yield",
         "class A:\n    @staticmethod\n    def f(ctx: Context):\n        yield",
@@ -166,10 +169,26 @@ def f(ctx): pass
 def g_2(ctx: Context): pass
 resonate.register(f)
 resonate.register(module.h)
-resonate.register(f, name=computed)
+resonate.register(f, name="i")
+resonate.register(name="j")(module.h)
+resonate.register(name="k")(f)
 """
     found = workflows(IMPORT + text)
 
-    assert found.names == {"f", "g", "h", None}
+    assert found.names == {"f", "g", "h", "i", "j", "k"}
     assert found.registers
     assert not workflows("admin.register(Model)").registers
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "resonate.register(f, name=computed)",
+        "resonate.register(f, **options)",
+        "for each in functions: resonate.register(each)",
+        "resonate.register(make())",
+        "register = resonate.register(**options)",
+    ],
+)
+def test_registered_name_that_is_computed_is_unknown(text: str) -> None:
+    assert None in workflows(f"{IMPORT}def f(ctx): pass\n{text}").names
