@@ -50,7 +50,7 @@ def _unused(code: Code, command: CommandCall) -> str | None:
     """Return why a command is not carried out. None: it is, or this is not known."""
     source, whole = code.source, command.whole
     parent = source.parents.get(whole)
-    if isinstance(parent, ast.Expr):
+    if isinstance(_user(source, whole), ast.Expr):
         return "it is not yielded" if code.awaits == "yield" else "it is not awaited"
     if not code.replayed:
         return None
@@ -73,6 +73,14 @@ def _unused(code: Code, command: CommandCall) -> str | None:
     if outer.call is not call or outer.owner == "saga" or outer.method in WAITS or outer.method == "typesafe":
         return None
     return f"it is an argument of `{outer.text}`"
+
+
+def _user(source: SourceFile, node: ast.AST) -> ast.AST | None:
+    """Return what uses the value of an expression, also if it is a part of a condition or list."""
+    parent = source.parents.get(node)
+    while isinstance(parent, ast.BoolOp | ast.IfExp | ast.ListComp | ast.SetComp | ast.List | ast.Tuple):
+        parent = source.parents.get(parent)
+    return parent
 
 
 def _is_used_at_once(source: SourceFile, parent: ast.AST | None, whole: ast.AST) -> bool:

@@ -24,6 +24,9 @@ def found(
     [
         ("ctx.run(look)", "it is not yielded"),
         ("ctx.run(look).options(timeout=3)", "it is not yielded"),
+        ("ctx.run(look) if names else None", "it is not yielded"),
+        ("names and ctx.run(look)", "it is not yielded"),
+        ("[ctx.run(look) for _ in names]", "it is not yielded"),
         ("kept = ctx.run(look)", "`kept` is not used"),
         ("if ctx.run(look): pass", "it is used in place of its result"),
         ("if names and ctx.run(look): pass", "it is used in place of its result"),
@@ -63,6 +66,8 @@ def test_command_that_is_not_carried_out_says_why(body: str, why: str, tmp_path:
         "if (a := ctx.run(look)) is not None: yield a",
         "yield from ctx.typesafe(ctx.run(look))",
         "yield ctx.all(**dict(a=ctx.run(look)))",
+        "yield (names and ctx.run(look))",
+        "[(yield ctx.run(look)), (yield ctx.sleep(1))]",
         "return ctx.continue_as(1)",
     ],
 )
