@@ -241,6 +241,8 @@ TESTED_ELSEWHERE = {
     "resonate.payloads.readable": "infra/inspection/test_texts.py",
     "resonate.payloads.waits": "sdk/test_executions.py",
     "resonate_infra.cli.selection": "infra/cli/test_bulk.py",
+    "resonate_infra.triggers.errors": "infra/triggers/test_ids.py",
+    "resonate_infra.triggers.sources": "infra/triggers/test_handlers.py",
     "resonate_store.machine.executions": "../spec/test_corpus.py",
     "resonate_store.protocol.forms": "store/protocol/test_wire.py",
     "resonate_store.machine.suspensions": "../spec/test_rules_waiting.py",

@@ -243,9 +243,25 @@ class Caller:
         asked = kwargs.pop("result_type", None) if isinstance(func, str) else None
         name, version = self._named(func, args, kwargs)
         self._runtime.start()
-        creation = self._creation(id, name, version, args, kwargs, self._target_of(name, version))
-        self._attach(id, name, _accepted(self._store.apply(creation)))
+        self._create(id, name, version, args, kwargs)
         return self._handle(id, func, asked=asked)
+
+    def create_execution(self, id: str, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> PromiseView:
+        """Create an execution as `begin_rpc` does, and return its promise, which can have existed before.
+
+        It starts no thread, unless the store is in this process. Arguments and errors are those of `rpc`.
+        """
+        check_call(id, func)
+        name, version = self._named(func, args, kwargs)
+        if self._store.embedded is not None:
+            self._runtime.start()
+        return self._create(id, name, version, args, kwargs)
+
+    def _create(self, id: str, name: str, version: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> PromiseView:
+        creation = self._creation(id, name, version, args, kwargs, self._target_of(name, version))
+        promise = _accepted(self._store.apply(creation))
+        self._attach(id, name, promise)
+        return promise
 
     def send(self, id: str, name: str, value: Any = None, *, idempotency_key: str | None = None) -> None:
         """Send a message to a running execution, which takes it by `ctx.receive(name)`.
