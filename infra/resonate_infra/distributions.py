@@ -18,3 +18,10 @@ def conflict() -> str | None:
         f"{OFFICIAL} {official} and {OURS} {ours} are both installed, and both are imported as `resonate`: the files of"
         f" one have replaced those of the other; pip uninstall {OFFICIAL}, then pip install --force-reinstall {OURS}"
     )
+
+
+def others() -> list[str]:
+    """Return the names of the other distributions that have a package `resonate`."""
+    from importlib.metadata import packages_distributions
+
+    return sorted({name for name in packages_distributions().get("resonate", ()) if name.lower() != OURS})

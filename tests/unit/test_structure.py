@@ -241,6 +241,10 @@ TESTED_ELSEWHERE = {
     "resonate.payloads.readable": "infra/inspection/test_texts.py",
     "resonate.payloads.waits": "sdk/test_executions.py",
     "resonate_infra.cli.selection": "infra/cli/test_bulk.py",
+    **dict.fromkeys(
+        (f"resonate_infra.cli.doctor.{name}" for name in ("account", "findings", "local", "server", "stack", "table")),
+        "infra/cli/test_doctor.py",
+    ),
     "resonate_infra.triggers.errors": "infra/triggers/test_ids.py",
     "resonate_infra.triggers.sources": "infra/triggers/test_handlers.py",
     "resonate_store.machine.executions": "../spec/test_corpus.py",

@@ -62,6 +62,9 @@ COMMANDS = {
         "lint",
         "Check workflows without running them: what a replay would not repeat, and commands that have no effect.",
     ),
+    "doctor": LazyCommand(
+        "doctor", "doctor", "Check this installation, and the deployment or server that it is connected to."
+    ),
     "executions": LazyCommand(
         "executions", "group", "List, cancel, retry, fork, delete and move executions, and send messages to them."
     ),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from resonate_store.dynamo.store import DynamoStore
     from resonate_store.interface import Store
     from resonate_store.model.clock import Clock
+    from resonate_store.model.servers import ServerSettings
     from resonate_store.remote.store import HttpStore
 
 _PANEL = "Connection and output"
@@ -116,6 +117,13 @@ class Session(StoreSession):
         if self._store is None:
             self._store = self._remote() if self.table is None else self._table()
         return self._store
+
+    @property
+    def server(self) -> ServerSettings:
+        """The address and the credentials of the server. Only for a session without a table."""
+        distant = self.store.distant
+        assert distant is not None, "a session without a table has a server"
+        return distant.server
 
     @property
     def where(self) -> str:
