@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 CHROMIUM = shutil.which("chromium")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 AXE = Path(__file__).parents[1] / "console" / "packages"
+OPEN = "--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests"
+"""Other browsers let foreign pages send requests to loopback, so the console must refuse them itself."""
 PATIENCE_S = 15.0
 """How long a worker may take to connect, in seconds."""
 WIDE, NARROW = (1360, 900), (390, 844)
@@ -37,7 +39,7 @@ def chromium() -> Generator[Browser]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", OPEN])
         try:
             yield browser
         finally:

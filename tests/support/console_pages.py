@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import unescape
 from typing import Any
 
@@ -27,10 +27,17 @@ _TAG = re.compile(r"<[^>]*>")
 
 
 class Browser:
-    """HTTP client that calls an application directly, keeps cookies, and does not follow redirects."""
+    """HTTP client that calls an application directly, keeps cookies, and does not follow redirects.
 
-    def __init__(self, app: ASGIApp, url: str) -> None:
-        self._transport = httpx.ASGITransport(app)
+    Args:
+        app: the application.
+        url: its address.
+        raises: whether an exception of the application is raised here too.
+    """
+
+    def __init__(self, app: ASGIApp, url: str, *, raises: bool = True) -> None:
+        self.app = app
+        self._transport = httpx.ASGITransport(app, raise_app_exceptions=raises)
         self._url = url
         self.cookies = httpx.Cookies()
 
@@ -44,14 +51,20 @@ class Browser:
         return asyncio.run(call())
 
 
+SHOP = WorkerView("shop", "shop-1", functions=FUNCTIONS)
+
+
 class Workers:
-    """Directory of one worker with the functions of the shop."""
+    """Directory of workers that are not connected."""
+
+    def __init__(self, *known: WorkerView) -> None:
+        self._known = [*known]
 
     def announce(self, worker: AnnouncedWorker, prefix: str) -> bool:  # noqa: ARG002
         return True
 
     def workers(self, prefix: str) -> list[WorkerView]:  # noqa: ARG002
-        return [WorkerView("shop", "shop-1", functions=FUNCTIONS), WorkerView("mail", address="https://mail.example")]
+        return self._known
 
 
 class Pages:
@@ -60,9 +73,18 @@ class Pages:
     Args:
         key: the public key of tokens, or None if no tokens are required.
         old: whether the server has only the requests of the official protocol.
+        debug: whether the clock can be moved on the pages.
+        workers: the workers that are known.
     """
 
-    def __init__(self, key: str | None = None, *, old: bool = False) -> None:
+    def __init__(
+        self,
+        key: str | None = None,
+        *,
+        old: bool = False,
+        debug: bool = True,
+        workers: Sequence[WorkerView] = (SHOP, WorkerView("mail", address="https://mail.example")),
+    ) -> None:
         self.clock = ManualClock(MONDAY)
         timed = RequestClock(self.clock)
         self.store = SqliteStore(":memory:", timed)
@@ -71,9 +93,9 @@ class Pages:
         service = Service(
             self.store,
             guard=guard,
-            debug=EmbeddedDebug(self.store, timed),
+            debug=EmbeddedDebug(self.store, timed) if debug else None,
             workers=lambda _: 0,
-            directory=None if old else Workers(),
+            directory=None if old else Workers(*workers),
             clock=timed,
             refused=OWN_KINDS if old else (),
         )
@@ -93,11 +115,19 @@ class Pages:
         """Return the text of the content of a page, with single spaces."""
         return text_of(self.get(path, status).partition("<main")[2])
 
+    def token(self) -> str:
+        """Return the token for forms."""
+        found = re.search(r'name="token" value="(\w+)"', self.get("/start?by_hand=1"))
+        assert found is not None
+        return found[1]
+
+    def sign_in(self, jwt: str) -> httpx.Response:
+        """Send the form that signs a user in."""
+        return self.client.request("POST", "/console/sign-in", data={"token": self.token(), "jwt": jwt})
+
     def post(self, path: str, fields: Mapping[str, str], *, headers: dict[str, str] | None = None) -> httpx.Response:
         """Send a form with the token of a page, and do not follow the redirect."""
-        found = re.search(r'name="token" value="(\w+)"', self.get("/start"))
-        assert found is not None
-        data = {"token": found[1], **fields}
+        data = {"token": self.token(), **fields}
         return self.client.request("POST", f"/console{path}", data=data, headers=headers)
 
     def done(self, path: str, fields: Mapping[str, str]) -> str:

@@ -10,7 +10,6 @@ from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -90,11 +89,10 @@ def console(backend: Backend, hosts: Iterable[str] = ()) -> ASGIApp:
             Route(f"{BASE}/static/{{name}}", _static),
             Route(f"{BASE}/sign-in", partial(_sign_in, state), methods=["POST"]),
             Route(f"{BASE}/sign-out", partial(_sign_out, state), methods=["POST"]),
-        ],
-        middleware=[Middleware(ConsoleGuard, hosts=tuple(hosts))],
+        ]
     )
     app.router.redirect_slashes = False
-    return app
+    return ConsoleGuard(app, tuple(hosts))  # not middleware of Starlette, whose answer to a defect lies outside of it
 
 
 async def _home(_request: Request) -> Response:

@@ -17,6 +17,7 @@ from msgspec import Struct
 from resonate.engine.history import independent
 from resonate_infra.inspection.session import StoreSession
 from resonate_infra.inspection.tree import TreeNode, tree_of
+from resonate_infra.text import number_in
 from resonate_store.model.ids import INBOX, below, parent, problem_with, state_id
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import PromiseGet, PromiseSearch, Response
@@ -210,15 +211,16 @@ def _place(promise: PromiseView, begin: int) -> tuple[int, Place]:
         begin: where the command begins in its id.
     """
     segment = promise.tags.get(TAKEN, promise.id)[begin:]
-    if segment.isdecimal():  # nearly all
-        return 1, (int(segment), 0)
+    if (command := number_in(segment)) is not None:  # nearly all
+        return 1, (command, 0)
     segment, after = segment.partition(".")[0].partition("~")[0], 0
     if segment == "patch":
         segment, after = promise.tags.get(AFTER, "0"), 1
-    generation, plus, number = segment.partition("+")
-    if plus and generation.isdecimal() and number.isdecimal():
-        return int(generation), (int(number), after)
-    return 1, (int(segment) if segment.isdecimal() else _END, after)  # else a name of another SDK
+    first, _, second = segment.partition("+")
+    generation, number, command = number_in(first), number_in(second), number_in(segment)
+    if generation is not None and number is not None:
+        return generation, (number, after)
+    return 1, (_END if command is None else command, after)  # else a name of another SDK
 
 
 def _number(promise: PromiseView, begin: int) -> int:

@@ -7,12 +7,16 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from resonate.payloads.readable import ENCRYPTED, readable
+from resonate.payloads.readable import is_encrypted, readable
 from resonate_infra.json_types import is_list, is_object
 from resonate_store.model.records import PromiseView, Value
 
 LARGE_CHARS = 64 * 1024
 """A longer payload is shown on demand only."""
+LISTED_CHARS = 16 * 1024
+"""The same for one of many payloads."""
+MOST_INDENTATION = 20
+"""A value is not indented if that makes it longer by more than this factor."""
 KEY_ID = "x-encryption-key-id"
 MOST_CAUSES = 8
 """Maximum number of causes of an error that are shown."""
@@ -55,14 +59,13 @@ class ShownPayload(Struct, frozen=True):
 NOTHING = ShownPayload("none")
 
 
-def shown_payload(value: Value, *, all: bool = False) -> ShownPayload:
-    """Return what is shown of a payload. `all` shows a large one too."""
+def shown_payload(value: Value, *, most_chars: float = LARGE_CHARS) -> ShownPayload:
+    """Return what is shown of a payload. One of more characters is large."""
     if value.data is None or value.data == "":
         return NOTHING
-    headers = value.headers or {}
-    if headers.get(ENCRYPTED) == "true":
-        return ShownPayload("encrypted", headers.get(KEY_ID, ""), size=len(value.data))
-    if len(value.data) > LARGE_CHARS and not all:
+    if is_encrypted(value):
+        return ShownPayload("encrypted", (value.headers or {}).get(KEY_ID, ""), size=len(value.data))
+    if len(value.data) > most_chars:
         return ShownPayload("large", _size(len(value.data) * 3 // 4), size=len(value.data))
     data = readable(value.data)
     if is_object(data) and data.get("__type") in ("error", "aggregate_error"):
@@ -86,9 +89,12 @@ def shown_arguments(promise: PromiseView) -> ShownPayload:
 
 
 def pretty(data: Any) -> str:
-    """Return a value as JSON for people. A short one is on one line."""
+    """Return a value as JSON for people. A short one is on one line, and one so deep that it is mostly indentation."""
     line = json.dumps(data, ensure_ascii=False)
-    return line if len(line) <= 72 else json.dumps(data, ensure_ascii=False, indent=2)
+    if len(line) <= 72:
+        return line
+    lines = json.dumps(data, ensure_ascii=False, indent=2)
+    return lines if len(lines) <= MOST_INDENTATION * len(line) else line
 
 
 def _errors(data: dict[str, Any], relation: str, depth: int) -> list[ShownError]:

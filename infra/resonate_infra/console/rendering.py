@@ -55,6 +55,16 @@ def static_url(name: str) -> str:
     return url(f"/static/{name}", v=sha256(content_of(name)).hexdigest()[:12])
 
 
+def cut(text: str, length: int = 300) -> str:
+    """Return a text of at most this many characters, so that pages stay small."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def headline(text: str) -> str:
+    """Return the first line of a text that is not empty."""
+    return cut(next(iter(text.strip().splitlines()), ""))
+
+
 @cache
 def environment() -> Environment:
     """Return the templates."""
@@ -73,6 +83,8 @@ def environment() -> Environment:
         "iso": iso_instant,
         "age": age,
         "duration": duration,
+        "cut": cut,
+        "headline": headline,
     }
     loaded.filters.update(filters)
     return loaded

@@ -9,6 +9,9 @@ from msgspec import Struct
 
 from resonate_infra.json_types import is_list, is_object
 
+MOST_NAMES = 20
+"""Maximum number of names of an object that a hint has."""
+
 FieldKind = Literal["string", "integer", "number", "boolean", "choice", "json"]
 
 
@@ -34,14 +37,26 @@ class Field(Struct, frozen=True):
     hint: str = ""
 
 
+def described(function: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of a function with all of its parts. A worker can announce anything."""
+    doc, versions, positional = (function.get(name) for name in ("doc", "versions", "positional"))
+    return {
+        "name": str(function.get("name", "")),
+        "doc": doc if isinstance(doc, str) else "",
+        "versions": [each for each in versions if type(each) is int] if is_list(versions) else [],
+        "schema": function.get("schema"),
+        "positional": positional if is_list(positional) else [],
+    }
+
+
 def fields_of(function: dict[str, Any]) -> list[Field]:
-    """Return the fields for the arguments of a described function."""
+    """Return the fields for the arguments of a function, from its description."""
     schema = function.get("schema")
     if not is_object(schema):
         return []
     properties, required = schema.get("properties"), schema.get("required")
     names: Any = required if is_list(required) else []
-    positional: Any = function.get("positional") or []
+    positional = described(function)["positional"]
     definitions = schema.get("$defs")
     if not is_object(properties):
         return []
@@ -94,5 +109,5 @@ def _hint(schema: dict[str, Any], kind: FieldKind) -> str:
         return {"integer": "a whole number", "number": "a number", "boolean": "yes or no"}.get(kind, "")
     properties = schema.get("properties")
     if is_object(properties):
-        return "JSON, an object with " + ", ".join(properties)
+        return "JSON, an object with " + ", ".join(list(properties)[:MOST_NAMES])
     return {"array": "JSON, an array", "object": "JSON, an object"}.get(str(schema.get("type")), "JSON")

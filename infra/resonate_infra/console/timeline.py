@@ -15,10 +15,10 @@ from msgspec import Struct
 
 from resonate.engine.history import Issued, attempt_of
 from resonate_infra.console.times import stable_length
-from resonate_infra.inspection.texts import error_text, function_of, outcome, taken_ms
+from resonate_infra.inspection.texts import begin_of, error_text, function_of, outcome, taken_ms
 from resonate_infra.inspection.tree import TreeNode, command_of, winner_of
 from resonate_store.model.records import PromiseView
-from resonate_store.model.tags import BEGUN, ELAPSED, KIND, LINK, MESSAGE, ORIGIN, PUBLISHED, TARGET
+from resonate_store.model.tags import BEGUN, KIND, LINK, MESSAGE, ORIGIN, PUBLISHED, TARGET
 
 Kind = Literal["workflow", "step", "call", "sleep", "promise", "message", "published", "wait", "mark", "patch"]
 BarKind = Literal["run", "ok", "failed", "pause", "sleep", "call", "wait", "idle"]
@@ -109,12 +109,6 @@ def scale_of(root: PromiseView, now: int) -> Scale:
     if root.settled_at is not None:
         return Scale(start, max(1, root.settled_at - start))
     return Scale(start, stable_length(now - start))
-
-
-def begin_of(promise: PromiseView) -> int:
-    """Return the instant (ms) at which a promise began. A tag says how long a step had run at its creation."""
-    elapsed = promise.tags.get(ELAPSED, "")
-    return promise.created_at - (int(elapsed) if elapsed.isdecimal() else 0)
 
 
 def rows_of(root: TreeNode, scale: Scale, now: int, toggled: Collection[str], records: int) -> list[TimelineRow]:

@@ -13,6 +13,7 @@ from resonate_infra.console.notices import Notices
 from resonate_infra.console.rendering import page, url
 from resonate_infra.console.security import SignedIn, WriteToken
 from resonate_infra.inspection.session import StoreSession
+from resonate_infra.text import number_in
 from resonate_store.interface import StoreError
 
 
@@ -81,12 +82,16 @@ class Visit:
 
     def number(self, name: str, default: int = 0) -> int:
         """Return a number of the query that is not negative."""
-        text = self.get(name)
-        return int(text) if text.isdecimal() and len(text) < 16 else default
+        number = number_in(self.get(name))
+        return default if number is None else number
 
     def field(self, name: str, default: str = "") -> str:
         """Return a field of the form, without the spaces around it."""
         return next(iter(self.form.get(name, ())), default).strip()
+
+    def named(self) -> str:
+        """Return the id that a form names, as it is. Spaces around it belong to it: without them it is another id."""
+        return next(iter(self.form.get("id", ())), "")
 
     def takes(self, kind: str) -> bool:
         """Return whether the server takes a request of this kind, which the official protocol lacks."""

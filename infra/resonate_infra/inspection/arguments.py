@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from resonate_infra.inspection.exits import USAGE, Failure
 
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)?")
+_DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]+)?)(ms|s|m|h|d)?")
 _UNITS = {"ms": 1, None: 1_000, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from resonate.payloads.readable import call_in, one_line, readable
+from resonate.payloads.readable import call_in, is_encrypted, one_line, readable
 from resonate.payloads.readable import error_text as readable_error
-from resonate_infra.text import plain
+from resonate_infra.text import number_in, plain
 from resonate_store.model import clock
 from resonate_store.model.records import PromiseView, Schedule, Task, Value
 from resonate_store.model.tags import ELAPSED
@@ -62,8 +62,9 @@ def outcome(promise: PromiseView) -> str:
     value = payload(promise.value, False)
     if "data" not in value:
         return ""
-    data = value["data"]
-    return compact(data) if promise.state == "resolved" else error_text(promise.value)
+    if promise.state != "resolved":
+        return error_text(promise.value)
+    return "an encrypted value" if is_encrypted(promise.value) else compact(value["data"])
 
 
 def error_text(value: Value) -> str:
@@ -96,14 +97,16 @@ def duration(milliseconds: int) -> str:
 
 
 def taken_ms(promise: PromiseView) -> int | None:
-    """Return how long (ms) a settled promise took, or None if it is pending.
+    """Return how long (ms) a settled promise took, or None if it is pending."""
+    return None if promise.settled_at is None else promise.settled_at - begin_of(promise)
+
+
+def begin_of(promise: PromiseView) -> int:
+    """Return the instant (ms) at which a promise began.
 
     Some steps are recorded only when they end. The tag `resonate:elapsed` says how long such a step ran before.
     """
-    if promise.settled_at is None:
-        return None
-    elapsed = promise.tags.get(ELAPSED, "")
-    return promise.settled_at - promise.created_at + (int(elapsed) if elapsed.isdecimal() else 0)
+    return promise.created_at - (number_in(promise.tags.get(ELAPSED, "")) or 0)
 
 
 def taken(promise: PromiseView) -> str:

@@ -23,6 +23,7 @@ from resonate_infra.inspection.session import StoreSession
 from resonate_infra.inspection.texts import function_of, payload
 from resonate_infra.inspection.waiting import task_of
 from resonate_infra.json_types import is_list
+from resonate_infra.text import number_in
 from resonate_store.interface import whole
 from resonate_store.model.ids import generation_of, parent
 from resonate_store.model.records import PromiseView, Task
@@ -185,7 +186,7 @@ def _with_receipts(found: Mapping[str, PromiseView]) -> dict[str, PromiseView]:
     receipts: dict[str, PromiseView] = {}
     for id, promise in found.items():
         place = promise.tags.get(TAKEN)
-        if place is not None:
+        if place is not None and MESSAGE in promise.tags:
             receipts[place] = replace(as_record(place, promise), value=promise.param)
         elif ITEMS.isdisjoint(promise.tags):
             shown[id] = promise
@@ -230,7 +231,8 @@ def _place(promise: PromiseView) -> list[tuple[int, str]]:
     The marker of a patch follows the command before it.
     """
     parts = re.sub(r"\.[0-9]+\+", ".", promise.id.replace(":", ".")).split(".")
-    place = [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
-    if (after := promise.tags.get(AFTER, "")).isdecimal():
-        place[-1] = (int(after), parts[-1])
+    numbers = [number_in(part) for part in parts]
+    place = [(-1, part) if number is None else (number, "") for part, number in zip(parts, numbers, strict=True)]
+    if (after := number_in(promise.tags.get(AFTER, ""))) is not None:
+        place[-1] = (after, parts[-1])
     return place

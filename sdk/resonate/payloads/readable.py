@@ -13,14 +13,25 @@ ENCRYPTED = "x-encrypted"
 """Header of an encrypted payload; its text is "true"."""
 
 
+def is_encrypted(value: Value) -> bool:
+    """Return whether a payload is encrypted."""
+    return (value.headers or {}).get(ENCRYPTED) == "true"
+
+
 def readable(data: str) -> Any:
-    """Decode base64 of JSON. Return other base64 of text as the text, and anything else unchanged."""
+    """Decode base64 of JSON. Return other base64 of text as the text, and anything else unchanged.
+
+    JSON can contain half of a surrogate pair, which cannot be written anywhere. It stays text.
+    """
     try:
         text = binascii.a2b_base64(data, strict_mode=True).decode()
     except ValueError:
         return data
     try:
-        return json.loads(text, parse_constant=_refuse) if text else None
+        found = json.loads(text, parse_constant=_refuse) if text else None
+        if "\\ud" in text or "\\uD" in text:
+            one_line(found).encode()
+        return found
     except (ValueError, RecursionError):
         return text
 
@@ -34,7 +45,7 @@ def error_text(value: Value) -> str:
     """Return the error in a payload on one line, or an empty text if there is none."""
     if value.data is None:
         return ""
-    if (value.headers or {}).get(ENCRYPTED) == "true":
+    if is_encrypted(value):
         return "an encrypted error"
     data = readable(value.data)
     if isinstance(data, dict):

@@ -96,14 +96,14 @@ def send(visit: Visit) -> Response:
     try:
         send_message(visit.session.store, id, name, value, key or random_id(), compared=bool(key))
     except MessageError as error:
-        raise Failure(f"the message is not accepted: {error.mesg}", code_for(error.status)) from None
+        raise Failure(f"the message is not accepted: {error.mesg}", code_for(error.status), error.status) from None
     except (MessagesNotSupportedError, ValueError) as error:
         raise Failure(str(error)) from None
     return _back(visit, id, f"The message {name} is accepted.", view="messages")
 
 
 def _id(visit: Visit) -> str:
-    id = visit.field("id")
+    id = visit.named()
     if not id:
         raise Failure("the form names no execution", USAGE)
     return id

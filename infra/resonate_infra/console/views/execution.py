@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import msgspec
@@ -11,12 +12,19 @@ from resonate.errors import ResonateStoreError
 from resonate.executions import Executions
 from resonate.testing.history import export_history
 from resonate_infra.console.history import WINDOW, Extent, Records
-from resonate_infra.console.payloads import ShownPayload, shown_arguments, shown_payload
-from resonate_infra.console.timeline import Scale, begin_of, is_root, overview_of, rows_of, scale_of, status_of
+from resonate_infra.console.payloads import LISTED_CHARS, ShownPayload, shown_arguments, shown_payload
+from resonate_infra.console.timeline import Scale, is_root, overview_of, rows_of, scale_of, status_of
 from resonate_infra.console.times import labels_of_axis
 from resonate_infra.console.visit import Visit
 from resonate_infra.inspection.exits import NOT_FOUND, USAGE, Failure
-from resonate_infra.inspection.texts import function_of, promise_json, shown_version, taken_ms, task_json
+from resonate_infra.inspection.texts import (
+    begin_of,
+    function_of,
+    promise_json,
+    shown_version,
+    taken_ms,
+    task_json,
+)
 from resonate_infra.inspection.tree import TreeNode, command_of, tree_of
 from resonate_infra.inspection.waiting import of_execution, read
 from resonate_store.model.execution_requests import ExecutionDelete, ExecutionGet, ExecutionRetry, PromiseCancel
@@ -104,7 +112,7 @@ def _value(promise: PromiseView) -> ShownPayload:
 
 def _rows(visit: Visit, records: Records, view: str) -> dict[str, Any]:
     begin = min(visit.number("from"), max(0, records.count - 1))
-    count = visit.number("count") or WINDOW
+    count = min(visit.number("count") or WINDOW, WINDOW)
     node = records.window(visit.session, begin, count)
     scale = scale_of(records.root, visit.now)
     toggled = visit.all("toggle")
@@ -135,10 +143,14 @@ def _axis(scale: Scale) -> list[tuple[float, str]]:
 def _messages(records: Records) -> dict[str, Any]:
     root = records.root
     waiting = [
-        (each.tags[MESSAGE], each, shown_payload(each.param)) for each in records.waiting if MESSAGE in each.tags
+        (each.tags[MESSAGE], each, shown_payload(each.param, most_chars=LISTED_CHARS))
+        for each in records.waiting
+        if MESSAGE in each.tags
     ]
     published = [
-        (each.tags[PUBLISHED], each, shown_payload(each.param)) for each in records.waiting if PUBLISHED in each.tags
+        (each.tags[PUBLISHED], each, shown_payload(each.param, most_chars=LISTED_CHARS))
+        for each in records.waiting
+        if PUBLISHED in each.tags
     ]
     return {
         "id": root.id,
@@ -199,7 +211,7 @@ def _panel(visit: Visit, id: str) -> dict[str, Any]:
     if promise is not None:
         node = tree_of(session, promise, task, {each.id: each for each in timers})
     attempts = [
-        (int(each.id.rpartition("~")[2]), each, shown_payload(each.param))
+        (int(each.id.rpartition("~")[2]), each, shown_payload(each.param, most_chars=LISTED_CHARS))
         for each in timers
         if each.id.rpartition("~")[2].isdecimal()
     ]
@@ -248,7 +260,7 @@ def one_payload(visit: Visit) -> Response:
     """Return a payload of any size as text."""
     promise, _ = read(visit.session, _id(visit))
     value = promise.param if visit.get("side") == "param" else promise.value
-    shown = shown_payload(value, all=True)
+    shown = shown_payload(value, most_chars=math.inf)
     text = "\n".join(f"{each.type}: {each.message}\n{each.traceback}" for each in shown.errors) or shown.text
     if shown.kind == "encrypted":
         text = "This payload is encrypted."

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from resonate.errors import ResonateStoreError
 from resonate.executions import DurableExecution, Executions
 from resonate.payloads.codec import encode, encode_error
-from resonate_infra.console.payloads import ShownPayload, shown_payload
+from resonate_infra.console.payloads import LISTED_CHARS, ShownPayload, shown_payload
 from resonate_infra.console.views.execution import is_for_people
 from resonate_infra.console.views.executions import WITHOUT_REQUEST
 from resonate_infra.console.visit import Visit
@@ -24,6 +24,8 @@ EXECUTIONS: Final = 50
 """How many executions that wait are looked at for one page."""
 MOST_BELOW: Final = 200
 """Maximum number of pending promises of one execution that are read."""
+MOST_ASKED: Final = 100
+"""Maximum number of promises that one page shows."""
 
 
 class Question(Struct):
@@ -39,9 +41,12 @@ def waiting(visit: Visit) -> Response:
     executions, cursor = _executions(visit)
     asked: list[Question] = []
     for execution in executions:
-        asked.extend(_asked(visit, execution))
+        if len(asked) <= MOST_ASKED:
+            asked.extend(_asked(visit, execution))
     template = "parts/people.html" if visit.get("part") else "people.html"
-    return visit.page(template, asked=asked, following=cursor, cursor=visit.get("cursor"))
+    return visit.page(
+        template, asked=asked[:MOST_ASKED], more=len(asked) > MOST_ASKED, following=cursor, cursor=visit.get("cursor")
+    )
 
 
 def _executions(visit: Visit) -> tuple[list[str], str | None]:
@@ -69,7 +74,7 @@ def _asked(visit: Visit, id: str) -> list[Question]:
     found = [root.promise]
     found += visit.session.below(id, ".", MOST_BELOW, "pending")
     return [
-        Question(each, shown_payload(each.param), each.tags.get(ORIGIN, each.id))
+        Question(each, shown_payload(each.param, most_chars=LISTED_CHARS), each.tags.get(ORIGIN, each.id))
         for each in found
         if is_for_people(each) and each.tags.get(ORIGIN, id) == id
     ]
@@ -77,7 +82,7 @@ def _asked(visit: Visit, id: str) -> list[Question]:
 
 def settle(visit: Visit) -> Response:
     """Resolve or reject a promise."""
-    id, state = visit.field("id"), visit.field("state")
+    id, state = visit.named(), visit.field("state")
     if state not in ("resolved", "rejected"):
         raise Failure(f"a promise is resolved or rejected, not {state!r}")
     value = _value(visit, state == "resolved")

@@ -98,7 +98,7 @@ def backfill(visit: Visit) -> Response:
 
 
 def _id(visit: Visit) -> str:
-    id = visit.field("id")
+    id = visit.named()
     if not id:
         raise Failure("the form names no schedule", USAGE)
     return id

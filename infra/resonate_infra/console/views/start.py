@@ -15,6 +15,7 @@ from resonate_infra.inspection.calls import lineage
 from resonate_infra.inspection.exits import USAGE, Failure
 from resonate_infra.inspection.texts import function_of
 from resonate_infra.json_types import is_list, is_object
+from resonate_infra.text import number_in
 from resonate_store.model.addresses import expand
 from resonate_store.model.ids import random_id
 from resonate_store.model.requests import PromiseCreate
@@ -63,9 +64,10 @@ def start(visit: Visit) -> Response:
     function = _described(groups, target, name)
     args, kwargs = _arguments(visit, fields_of(function) if function is not None else None)
     version = visit.field("version", "1")
-    if not version.isdecimal():
+    number = number_in(version)
+    if number is None:
         raise Failure(f"the version is a number, not {version!r}", USAGE)
-    param = codec.encode_call(name, tuple(args), kwargs, int(version))
+    param = codec.encode_call(name, tuple(args), kwargs, number)
     session = visit.session
     tags = {**lineage(id), SCOPE: "global", TARGET: expand(target), FUNC: name}
     timeout_ms = milliseconds_of(visit.field("timeout") or "365d", "the timeout")
@@ -110,7 +112,7 @@ def advance(visit: Visit) -> Response:
         raise Failure(f"the time moves by {', '.join(STEPS)}, not by {step!r}", USAGE)
     if not visit.state.backend.advance(visit.token, STEPS[step]):
         raise Failure("this server does not move its time: start it with --debug")
-    id = visit.field("id")
+    id = visit.named()
     visit.state.histories.forget(id)
     said = f"What was due within one {step} has happened."
     return visit.back(said, "/execution", id=id) if id else visit.back(said, "/executions")

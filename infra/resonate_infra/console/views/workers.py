@@ -8,6 +8,7 @@ from typing import Any, Final
 from msgspec import Struct
 from starlette.responses import Response
 
+from resonate_infra.console.schemas import described
 from resonate_infra.console.visit import Visit
 from resonate_infra.inspection.waiting import task_of
 from resonate_store.model.addresses import group_of, wait_for
@@ -55,8 +56,8 @@ def groups_of(workers: Sequence[WorkerView]) -> list[Group]:
             group.processes.append(worker.id)
         if worker.address is not None:
             group.addresses.append(worker.address)
-        for function in worker.functions or ():
-            group.functions.setdefault(str(function.get("name", "")), function)
+        for function in map(described, worker.functions or ()):
+            group.functions.setdefault(function["name"], function)
         group.described = group.described or worker.functions is not None
     for group in groups.values():
         group.functions = dict(sorted(group.functions.items()))

@@ -1,5 +1,6 @@
 """What a page shows of a payload."""
 
+import math
 from base64 import b64encode
 from typing import Any
 
@@ -32,7 +33,7 @@ def test_payload_is_shown_by_its_kind(value: Value, kind: str, text: str) -> Non
 def test_large_payload_is_shown_on_demand() -> None:
     value = Value(data=b64encode(b'"' + b"x" * LARGE_CHARS + b'"').decode())
     assert shown_payload(value).kind == "large"
-    assert len(shown_payload(value, all=True).text) == LARGE_CHARS + 2
+    assert len(shown_payload(value, most_chars=math.inf).text) == LARGE_CHARS + 2
 
 
 def test_long_value_has_one_line_for_each_part() -> None:

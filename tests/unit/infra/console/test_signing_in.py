@@ -9,13 +9,6 @@ from tests.support.console_pages import Pages, problem_in
 from tests.support.tokens import token
 
 
-def sign_in(pages: Pages, jwt: str) -> tuple[int, str]:
-    found = re.search(r'name="token" value="(\w+)"', pages.get("/executions"))
-    assert found is not None
-    response = pages.client.request("POST", "/console/sign-in", data={"token": found[1], "jwt": jwt})
-    return response.status_code, response.text
-
-
 def test_pages_are_hidden_without_a_token() -> None:
     pages = Pages("none")
     pages.shop.begin("a", MONDAY)
@@ -30,7 +23,7 @@ def test_user_sees_what_the_token_may_see() -> None:
     pages.shop.begin("tenant-1", MONDAY)
     pages.shop.step("tenant-1.1", "f", MONDAY, 1)
     pages.shop.begin("other-1", MONDAY)
-    assert sign_in(pages, token(prefix="tenant-", exp=MONDAY // 1000 + 60))[0] == 303
+    assert pages.sign_in(token(prefix="tenant-", exp=MONDAY // 1000 + 60)).status_code == 303
     (cookie,) = pages.client.cookies.jar
     assert (cookie.path, cookie.has_nonstandard_attr("HttpOnly")) == ("/console", True)
     assert cookie.get_nonstandard_attr("SameSite") == "strict"
@@ -50,6 +43,6 @@ def test_user_sees_what_the_token_may_see() -> None:
 def test_token_that_is_not_valid_is_refused() -> None:
     pages = Pages("none")
     for jwt, problem in {"": "Give a token.", "nonsense": "The server does not accept this token"}.items():
-        status, page = sign_in(pages, jwt)
-        assert status == 401
-        assert problem_in(page).startswith(problem)
+        response = pages.sign_in(jwt)
+        assert response.status_code == 401
+        assert problem_in(response.text).startswith(problem)
