@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from msgspec.structs import replace
+
 from resonate.payloads import codec
 from resonate_store.interface import Store
 from resonate_store.model.ids import generation_of
@@ -145,7 +147,10 @@ def _content(record: Record) -> Any:
         return codec.decode(record.param), record.tags.get(TAKEN)
     if record.state == "resolved":
         return codec.decode(record.value)
-    return "" if record.state == "rejected_canceled" else repr(codec.decode_error(record.promise()))
+    if record.state == "rejected_canceled":
+        return ""
+    promise = record.promise()
+    return repr(codec.decode_error(replace(promise, state="rejected_timedout") if record.pending else promise))
 
 
 def _value(record: Record) -> Value:

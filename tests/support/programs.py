@@ -395,7 +395,8 @@ def _gathered(ctx: Context, op: Op, progress: _Progress) -> Flow:
         "remote step": lambda: ctx.rpc("step", 1),
         "sleep": lambda: ctx.sleep(5),
     }
-    members = [begin[kind]() for kind in op["members"]]
+    begun = [(kind, begin[kind]()) for kind in op["members"]]
+    members = [member for _, member in begun]
     never = "never" in op and op["how"] in ("any", "race") and set(op["members"]) != {"failing step"}
     if never:
         in_vain: dict[str, Callable[[], Any]] = {
@@ -404,6 +405,8 @@ def _gathered(ctx: Context, op: Op, progress: _Progress) -> Flow:
             "branch": lambda: ctx.run(acts_async, progress.home, "").options(tags={OVERDUE: "true"}),
             "receive": lambda: ctx.receive(f"{ctx.id}/never"),
         }
+        # Whether a call has ended when it is cancelled depends on time.
+        members = [member if kind == "sleep" else member.options(tags={UNSURE: "true"}) for kind, member in begun]
         members.append(in_vain[op["never"]]())
     named = {f"n{number}": member for number, member in enumerate(members)}
     wait = getattr(ctx, op["how"])
