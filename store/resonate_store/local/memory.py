@@ -37,7 +37,7 @@ from resonate_store.model.execution_requests import (
     TaskContinueAs,
 )
 from resonate_store.model.ids import family, family_of
-from resonate_store.model.records import Entry, Key, Record, ScheduleRecord
+from resonate_store.model.records import Entry, Key, Record, ScheduleRecord, begins_tree
 from resonate_store.model.requests import PromiseRecord, PromiseSearch, Request, TaskCreate
 from resonate_store.model.schedule_requests import ScheduleSearch
 
@@ -168,9 +168,9 @@ class MemoryStore(EmbeddedStore):
     def _keep(self, change: Change) -> None:
         before, after = change
         if isinstance(after, Record):
-            known = indexed_status(before) if isinstance(before, Record) else None
-            self._place(after, known, indexed_status(after))
-        if isinstance(after, Record):
+            if begins_tree(after.id, after.tags):  # few records: steps are not in the lists
+                known = indexed_status(before) if isinstance(before, Record) else None
+                self._place(after, known, indexed_status(after))
             self._records[after.id] = after
             if before is None:
                 above = family(after.id)
