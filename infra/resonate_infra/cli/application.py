@@ -71,7 +71,7 @@ COMMANDS = {
     "promises": LazyCommand("promises", "group", "Show, create and settle promises."),
     "tasks": LazyCommand("tasks", "group", "Show, halt and continue tasks."),
     "schedules": LazyCommand("schedules", "group", "Manage schedules, which run functions or create promises."),
-    "history": LazyCommand("history", "group", "Export the records of an execution."),
+    "history": LazyCommand("tree", "history", "Export the records of an execution."),
 }
 
 

@@ -16,6 +16,9 @@ from resonate_store.model.clock import Clock
 
 logger = logging.getLogger("resonate.messages")
 
+PATIENCE_S = 5
+"""How long (seconds) the end of a process waits for an announcement."""
+
 
 class Announcement:
     """Announcement of one worker.
@@ -33,11 +36,18 @@ class Announcement:
         self._group = group
         self._pid = pid
         self._clock = clock
+        self._thread: threading.Thread | None = None
 
     def changed(self, source: Messages) -> None:
         """Announce the functions if the connection of the source was made, and not if it was lost."""
         if source.connected and self._registry.names():
-            threading.Thread(target=self._send, name="resonate-announce", daemon=True).start()
+            self._thread = threading.Thread(target=self._send, name="resonate-announce", daemon=True)
+            self._thread.start()
+
+    def end(self) -> None:
+        """Wait until the request that is under way has ended."""
+        if self._thread is not None:
+            self._thread.join(PATIENCE_S)
 
     def _send(self) -> None:
         from resonate.worker.descriptions import descriptions_of  # here, because only polling workers need them

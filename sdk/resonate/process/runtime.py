@@ -189,6 +189,8 @@ class Runtime:
         if self._source is not None:
             # First, so that tasks released from now on are offered to other processes, or kept until the next start.
             self._source.stop()
+        if self._announcement is not None:
+            self._announcement.end()
         with self._condition:
             tasks, self._tasks = self._tasks, None
             others = self._resources.stop()

@@ -8,7 +8,7 @@ import typer
 
 from resonate_infra.cli.display import console, write_json
 from resonate_infra.cli.doctor.checks import OF_SERVER, OF_TABLE, SIGNED
-from resonate_infra.cli.doctor.findings import Check, Finding, Subject, examine
+from resonate_infra.cli.doctor.findings import Check, Observation, Subject, examine
 from resonate_infra.cli.session import Session, connected
 from resonate_infra.inspection.exits import FAILED
 from resonate_infra.text import plain
@@ -30,7 +30,7 @@ def doctor(
     there is an error.
     """
     subject = Subject(session, stack, session.clock, _client)
-    findings: list[Finding] = []
+    findings: list[Observation] = []
     for finding in examine(subject, _checks_of(session)):
         findings.append(finding)
         if not session.as_json:
@@ -55,7 +55,7 @@ def _client(service: str) -> Any:
     return boto3_client(service, CallLimits(connect_timeout_s=5, read_timeout_s=10, attempts=2))
 
 
-def _write(finding: Finding) -> None:
+def _write(finding: Observation) -> None:
     from rich.text import Text
 
     way = f"; {finding.way}" if finding.way else ""

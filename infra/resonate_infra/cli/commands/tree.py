@@ -1,13 +1,18 @@
-"""`resonate tree`: show an execution as a tree of its calls."""
+"""`resonate tree` and `resonate history`: show the records of an execution, and export them for replay tests."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from resonate.errors import ResonateStoreError
 from resonate.payloads.waits import shortened
 from resonate_infra.cli.completion import ExecutionId
 from resonate_infra.cli.display import STYLES, console, write_json
 from resonate_infra.cli.session import Session, connected
+from resonate_infra.inspection.exits import NOT_FOUND, Failure
 from resonate_infra.inspection.texts import (
     duration,
     function_of,
@@ -23,6 +28,8 @@ from resonate_infra.text import plain
 
 if TYPE_CHECKING:
     from rich.tree import Tree
+
+history = typer.Typer(help="Export the records of an execution.")
 
 
 @connected
@@ -94,3 +101,29 @@ def _line(node: TreeNode, name: str, now: int) -> Any:
     if error:
         line.append(f"  {shortened(plain(error))}", f"not bold {'' if promise.state == 'resolved' else 'red'}")
     return line
+
+
+@history.command("export")
+@connected
+def export(
+    session: Session,
+    id: ExecutionId,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead of the standard output."),
+    ] = None,
+) -> None:
+    """Write an execution's records as JSON, for a replay test of its workflow.
+
+    Payloads are written as they are stored. The output is JSON with or without --json.
+    """
+    from resonate.testing.history import export_history
+
+    try:
+        text = export_history(session.store, id).to_json()
+    except ResonateStoreError as error:
+        raise Failure(f"there is no promise {id!r}", NOT_FOUND) if error.status == 404 else error from None
+    if output is None:
+        print(text, end="")
+    else:
+        output.write_text(text, encoding="utf-8")

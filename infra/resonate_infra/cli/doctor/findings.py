@@ -32,7 +32,7 @@ class Remark(NamedTuple):
     stops: bool = False
 
 
-class Finding(NamedTuple):
+class Observation(NamedTuple):
     """Remark with the name of its check."""
 
     check: str
@@ -88,19 +88,19 @@ class Check(NamedTuple):
     needs: tuple[str, ...] = ()
 
 
-def examine(subject: Subject, checks: Sequence[Check]) -> Iterator[Finding]:
+def examine(subject: Subject, checks: Sequence[Check]) -> Iterator[Observation]:
     """Run checks one after another, and yield what they find."""
     stopped: set[str] = set()
     for name, run, needs in checks:
         missing = [need for need in needs if need in stopped]
         if missing:
             stopped.add(name)
-            yield Finding(name, "skipped", f"needs {missing[0]}")
+            yield Observation(name, "skipped", f"needs {missing[0]}")
             continue
         for remark in _remarks(run, subject):
             if remark.stops:
                 stopped.add(name)
-            yield Finding(name, remark.level, remark.text, remark.way)
+            yield Observation(name, remark.level, remark.text, remark.way)
 
 
 def _remarks(run: Callable[[Subject], Iterable[Remark]], subject: Subject) -> Iterator[Remark]:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import boto3
 import pytest
 from moto import mock_aws
+from moto.backends import get_backend
 
 from resonate_infra.cli.doctor import checks
 from resonate_infra.server.assembly import Server, ServerOptions
@@ -77,6 +78,14 @@ class Account:
         self.client("ssm").put_parameter(Name=f"/resonate/{name}", Value=value, Type="String", Overwrite=True)
 
 
+def empty() -> None:
+    """Delete what tests before have created, because one of them may keep moto open in this process."""
+    for service in ("dynamodb", "iam", "lambda", "s3", "scheduler", "sqs", "ssm"):
+        for regions in list(get_backend(service).values()):
+            for backend in regions.values():
+                backend.reset()
+
+
 def present_session() -> Any:
     boto3.setup_default_session(region_name="us-east-1")
     return boto3.DEFAULT_SESSION
@@ -92,6 +101,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     with mock_aws(), pytest.MonkeyPatch.context() as sessions:
         sessions.setattr(boto3, "DEFAULT_SESSION", None)
+        empty()
         session = present_session()
         yield Account(create(_template(), session.client, {name: CREATORS[name] for name in CREATED}))
 
