@@ -132,6 +132,8 @@ class HostileServer:
             thread.join(PATIENCE)
 
     def close(self) -> None:
+        with suppress(OSError):  # its thread waits in `accept`, which a close does not end on Linux
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.drop()
 
