@@ -5,7 +5,7 @@ An execution is a root promise (docs/rules.md E1). All of these requests are add
 
 from __future__ import annotations
 
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, get_args
 
 from msgspec import Struct
 
@@ -23,39 +23,13 @@ ExecutionStatus = Literal[
     "rejected_timedout",
 ]
 """What an execution does now (docs/rules.md Q5). The first four are parts of the state "pending"."""
-ExecutionFilter = Literal[
-    "pending",
-    "running",
-    "waiting",
-    "retrying",
-    "halted",
-    "resolved",
-    "rejected",
-    "rejected_canceled",
-    "rejected_timedout",
-    "failed",
-]
+ExecutionFilter = Literal["pending", ExecutionStatus, "failed"]
 """Which executions a search finds: those in a status, or "pending", or "failed" (rejected or timed out)."""
+_STATUSES: Final[tuple[ExecutionStatus, ...]] = get_args(ExecutionStatus)
 STATUSES_OF: Final[dict[ExecutionFilter | None, tuple[ExecutionStatus, ...]]] = {
-    None: (
-        "running",
-        "waiting",
-        "retrying",
-        "halted",
-        "resolved",
-        "rejected",
-        "rejected_canceled",
-        "rejected_timedout",
-    ),
-    "pending": ("running", "waiting", "retrying", "halted"),
-    "running": ("running",),
-    "waiting": ("waiting",),
-    "retrying": ("retrying",),
-    "halted": ("halted",),
-    "resolved": ("resolved",),
-    "rejected": ("rejected",),
-    "rejected_canceled": ("rejected_canceled",),
-    "rejected_timedout": ("rejected_timedout",),
+    None: _STATUSES,
+    "pending": _STATUSES[:4],
+    **{status: (status,) for status in _STATUSES},
     "failed": ("rejected", "rejected_timedout"),
 }
 """The statuses that each filter finds. A cancellation is not a failure. None means all."""
