@@ -104,6 +104,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
         empty()
         session = present_session()
         yield Account(create(_template(), session.client, {name: CREATORS[name] for name in CREATED}))
+        empty()
 
 
 CREATED = (
