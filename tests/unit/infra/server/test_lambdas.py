@@ -133,10 +133,23 @@ def test_exiting_functions_are_logged_and_free_their_threads(caplog: pytest.LogC
     assert [record.message for record in caplog.records] == ["function worker failed: SystemExit: 3"] * MAX_INVOCATIONS
 
 
-def test_function_describes_what_it_serves(caplog: pytest.LogCaptureFixture) -> None:
-    orders = loaded("worker=tests.support.worker_code.orders:handler", "other=json:dumps", "mute=json:JSONEncoder")
-    described = orders.describe("worker")
+def test_function_describes_what_it_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # A module of its own: its client keeps the store of this test's environment.
+    (tmp_path / "describing_module.py").write_text(
+        textwrap.dedent("""
+            from resonate import Resonate
+            resonate = Resonate(group="worker")
+            @resonate.register
+            def order(ctx, amount): return amount
+            handler = resonate.handler()
+        """)
+    )
+    monkeypatch.chdir(tmp_path)
+    functions = loaded("worker=describing_module:handler", "other=json:dumps", "mute=json:JSONEncoder")
+    described = functions.describe("worker")
     assert described is not None
-    assert "order" in [each["name"] for each in described]
-    assert (orders.describe("other"), orders.describe("mute"), orders.describe("nobody")) == (None, None, None)
+    assert [each["name"] for each in described] == ["order"]
+    assert [functions.describe(name) for name in ("other", "mute", "nobody")] == [None, None, None]
     assert caplog.records == []
