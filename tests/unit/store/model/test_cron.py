@@ -321,7 +321,7 @@ def offset(at: int, zone: ZoneInfo) -> timedelta | None:
 def test_occurrences_equal_those_of_croniter_except_at_changes(
     expression: str, name: str, after: int, near: bool
 ) -> None:
-    """Two differences are deliberate (docs/schedules.md).
+    """Two differences are deliberate (docs/guide/schedules.md).
 
     A time of a fixed hour that the clock shows twice occurs when it is shown first. Of an expression for any hour, a
     time that the clock skips does not occur, while croniter has it when the clock is set forward.
