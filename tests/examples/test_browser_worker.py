@@ -51,7 +51,8 @@ def test_in_chromium(surroundings: Callable[..., Surroundings], packages: Path) 
     address = f"{origin}/?server={server.url}&pause={PAUSE}"
     page = server.start(str(NODE), "page.mjs", str(CHROMIUM), address, "3 * 2", "factorial of 5 is 120", cwd=packages)
     assert page.end() == 0, page.lines
-    assert (asking.end(), asking.lines) == (0, ["120"])
+    # A slow machine also logs that no worker is connected yet.
+    assert (asking.end(), asking.lines[-1:]) == (0, ["120"])
     assert [line for line in page.lines if "*" in line or line == "refreshed"] == [
         "1 * 1",
         "2 * 1",
