@@ -115,13 +115,22 @@ class Wire:
 
     def _send(self, request: Any, event_name: str, **_: Any) -> AWSResponse | None:
         with self._one:
-            self.sent.append(event_name.rpartition(".")[2])
-            fault = self.faults.popleft() if self.faults else None
+            fault = self._next_fault(event_name.rpartition(".")[2])
             answer = fault(event_name, request) if fault is not None else None
             return answer if answer is not None else botocore_stubber(event_name, request)
 
     def _transport(self, request: AwsRequest) -> AwsResponse:
-        return transport.read(self._send(transport.prepared(request), transport.event_of(request)))
+        with self._one:
+            fault = self._next_fault(request.operation)
+            if fault is None:
+                return transport.send(request)
+            name, prepared = transport.event_of(request), transport.prepared(request)
+            answer = fault(name, prepared)  # It may change the request, and let it pass.
+            return transport.read(answer if answer is not None else botocore_stubber(name, prepared))
+
+    def _next_fault(self, operation: str) -> Fault | None:
+        self.sent.append(operation)
+        return self.faults.popleft() if self.faults else None
 
     def taken(self) -> list[str]:
         """The operations since the last call."""

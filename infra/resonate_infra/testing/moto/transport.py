@@ -8,6 +8,7 @@ from botocore.awsrequest import AWSPreparedRequest
 from botocore.compat import HTTPHeaders
 from moto.core.models import botocore_stubber
 
+from resonate_infra.testing.moto import direct
 from resonate_store.aws.errors import AwsUnreachable
 from resonate_store.aws.exchange import AwsRequest, AwsResponse
 
@@ -37,6 +38,8 @@ def send(request: AwsRequest) -> AwsResponse:
     Raises:
         AwsUnreachable: moto is not in use.
     """
+    if botocore_stubber.enabled and (answer := direct.answer(request)) is not None:
+        return answer
     response = botocore_stubber(event_of(request), prepared(request))
     if response is None:
         raise AwsUnreachable(f"moto is not in use, and does not answer {request.url}")
