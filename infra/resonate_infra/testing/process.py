@@ -153,7 +153,7 @@ class Processes:
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
             **more,
         }
-        with patch.dict(os.environ, variables):
+        with _variables(variables):
             yield
 
     def _loaded(self, function: TemplateFunction) -> tuple[ModuleType, Handler]:
@@ -202,6 +202,24 @@ class Processes:
         with _known(module), patch.object(sys, "path", [str(path.parent), *sys.path]):
             spec.loader.exec_module(module)
         return module, getattr(module, attribute)
+
+
+@contextmanager
+def _variables(variables: Mapping[str, str]) -> Generator[None]:
+    """Set variables of the environment while the block runs, then restore the whole environment.
+
+    `patch.dict` writes every variable of the environment twice, also the unchanged ones.
+    """
+    before = dict(os.environ)
+    changed = {name: value for name, value in variables.items() if before.get(name) != value}
+    os.environ.update(changed)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        now = dict(os.environ)
+        os.environ.update({name: value for name, value in before.items() if now.get(name) != value})
 
 
 @contextmanager

@@ -226,8 +226,9 @@ class OfflineStack(Stack):
         self.duplicate = self.expires = False
         self._schedules.clear()
         for queue in self.deployment.queues.values():
-            self.cloud.client("sqs").purge_queue(QueueUrl=queue.url)
-        empty_bucket(self.cloud.client, self.deployment.bucket)
+            self.cloud.empty_queue(queue.arn)
+        if self.cloud.has_objects(self.deployment.bucket):
+            empty_bucket(self.cloud.client, self.deployment.bucket)
         self.cloud.empty_table(self.deployment.stream_arn)
         for stream in self._streams:
             stream.clear()

@@ -39,6 +39,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT_ID
 from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.models.utilities import dynamo_json_dump
+from moto.s3.models import s3_backends
 from moto.scheduler.models import scheduler_backends
 from moto.sqs.models import sqs_backends
 
@@ -166,6 +167,10 @@ class Cloud:
         instants = (max(message.delayed_until, message.visible_at + 1) for message in messages)
         return min(map(math.ceil, instants), default=None)
 
+    def has_objects(self, bucket: str) -> bool:
+        """Return whether a bucket has objects."""
+        return bool(s3_backends[ACCOUNT_ID]["aws"].buckets[bucket].keys)
+
     def schedules(self, group: str) -> list[tuple[str, str, str]]:
         """Return name, expression and time zone of each schedule of a group."""
         backend: Any = scheduler_backends[ACCOUNT_ID][ENVIRONMENT["AWS_REGION"]]
@@ -225,6 +230,11 @@ class Cloud:
         """Delete every item and every stream record."""
         self._table(stream_arn).items.clear()
         self.take_changes(stream_arn)
+
+    def empty_queue(self, queue_arn: str) -> None:
+        """Delete every message of a queue."""
+        _, _, _, region, account, name = queue_arn.split(":")
+        sqs_backends[account][region].purge_queue(name)
 
     def _table(self, stream_arn: str) -> Any:
         _, _, _, region, account, resource = stream_arn.split(":", 5)

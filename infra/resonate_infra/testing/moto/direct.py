@@ -7,15 +7,21 @@ with the parameters as they are. Its results are moto's own, and so are its erro
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Iterable
 from typing import Any
 from zlib import crc32
 
+import msgspec
 from botocore.compat import HTTPHeaders
-from moto.core.exceptions import HTTPException, ServiceException
+from moto.core.exceptions import (
+    HTTPException,  # pyright: ignore[reportPrivateImportUsage] - moto catches it by this name, too
+    ServiceException,
+)
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.core.responses import ActionResult
-from moto.core.utils import camelcase_to_underscores
+from moto.core.utils import camelcase_to_underscores, get_service_model
 from moto.dynamodb.responses import DynamoHandler
 
 from resonate_store.aws.exchange import AwsRequest, AwsResponse
@@ -33,6 +39,7 @@ _METHODS = {
         "UpdateItem",
     )
 }
+_HEADERS = [("content-type", "application/x-amz-json-1.0")]
 _BINARY = (b'"B":', b'"BS":')
 """Binary attributes have another form in moto than in a request."""
 
@@ -48,15 +55,28 @@ def answer(request: AwsRequest) -> AwsResponse | None:
         return None
     handler = _Handler(request)
     try:
-        result = getattr(handler, method)()
+        result = getattr(handler, method)().result
     except ServiceException as error:
-        result = ActionResult(error)
-    except HTTPException:
-        return None  # An error of an old form. It has changed nothing, so moto meets it again.
-    status, headers, text = handler.serialized(result)
-    body = text if isinstance(text, bytes) else text.encode()
-    names = {name.lower(): str(value) for name, value in headers.items()}
-    return AwsResponse(status, {**names, "x-amz-crc32": str(crc32(body))}, body)
+        status, headers, text = handler.serialized(ActionResult(error))
+        return _response(status, headers.items(), text if isinstance(text, bytes) else text.encode())
+    except HTTPException as error:
+        text = error.description or ""
+        return _response(error.code or 500, error.get_headers(), text.encode())
+    # moto's results have more members than the response.
+    named = {name: result[name] for name in _members(request.operation) if result.get(name) is not None}
+    body = msgspec.json.encode(named)
+    return _response(200, _HEADERS, body)
+
+
+@functools.cache
+def _members(operation: str) -> tuple[str, ...]:
+    """Return the names of the members of an operation's response."""
+    return tuple(get_service_model("dynamodb").operation_model(operation).output_shape.members)
+
+
+def _response(status: int, headers: Iterable[tuple[str, Any]], body: bytes) -> AwsResponse:
+    named = {name.lower(): str(value) for name, value in headers}
+    return AwsResponse(status, {**named, "x-amz-crc32": str(crc32(body))}, body)
 
 
 class _Handler(DynamoHandler):

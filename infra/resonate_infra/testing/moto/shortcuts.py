@@ -18,7 +18,7 @@ from moto.core.utils import method_names_from_class
 from moto.dynamodb.models.dynamo_type import DynamoType, LimitedSizeDict
 from moto.dynamodb.models.utilities import bytesize
 
-from resonate_infra.testing.moto import transactions
+from resonate_infra.testing.moto import transactions, values
 
 SURELY_SMALL_BYTES = 400_000
 """Items of at most this many bytes are not too large, however moto counts them."""
@@ -37,6 +37,7 @@ def taken() -> Generator[None]:
     ]
     with ExitStack() as stack:
         stack.enter_context(transactions.cheap())
+        stack.enter_context(values.fast())
         for owner, name, replacement in replacements:
             stack.enter_context(patch.object(owner, name, replacement))
         yield
