@@ -7,6 +7,7 @@ thread only, or through a wire, which lets one request pass at a time.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import re
@@ -173,6 +174,14 @@ def make_client(*, tries: int = 1, kind: Kind | None = None) -> Any:
     )
 
 
+@functools.cache
+def _tables() -> Any:
+    """A client that creates and deletes tables. To make one takes longer than to create a table."""
+    session = boto3.Session("test", "test", region_name=REGION)
+    library: Any = session  # The type of `client` has an overload for each service.
+    return library.client("dynamodb", endpoint_url=f"https://dynamodb.{REGION}.amazonaws.com")
+
+
 class Table:
     """A table of its own, and stores over it.
 
@@ -187,7 +196,7 @@ class Table:
         definition = table_definition(self.name)
         if not streaming:
             definition["StreamSpecification"] = {"StreamEnabled": False}
-        make_client(kind="boto3").create_table(**definition)
+        _tables().create_table(**definition)
 
     def store(self, clock: Clock, *, client: Any = None, **options: Any) -> DynamoStore:
         """A store over this table; its random numbers are all zero."""
@@ -195,7 +204,7 @@ class Table:
 
     def delete(self) -> None:
         """Delete the table."""
-        make_client(kind="boto3").delete_table(TableName=self.name)
+        _tables().delete_table(TableName=self.name)
 
     def items(self) -> list[dict[str, Any]]:
         """Every item, as stored; read behind the wire, because moto is slow at answering scans."""

@@ -18,7 +18,6 @@ Some operations bypass moto or botocore, because they are slow there:
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import os
@@ -32,7 +31,6 @@ from urllib.parse import unquote
 
 import boto3
 import botocore.config
-import botocore.session
 from botocore.exceptions import HTTPClientError
 from moto import mock_aws
 from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT_ID
@@ -45,6 +43,7 @@ from moto.sqs.models import sqs_backends
 
 from resonate_infra.testing.lineage import TRACE_HEADER, TRACE_VARIABLE, with_trace
 from resonate_infra.testing.moto import shortcuts, transport
+from resonate_infra.testing.moto.sessions import ReusingSession
 from resonate_store.aws import exchange
 from resonate_store.aws.exchange import AwsRequest, AwsResponse
 from resonate_store.model.clock import Clock, installed
@@ -128,13 +127,7 @@ class Cloud:
     def open(self) -> None:
         """Replace AWS in this process, with an empty account."""
         self._replace(reset=True)
-        core = botocore.session.Session()
-        core.register_component("data_loader", _loader())
-        # Otherwise botocore builds the text of the user agent twice for each request.
-        core.set_default_client_config(botocore.config.Config(user_agent="resonate-offline"))
-        session = boto3.DEFAULT_SESSION = self._session = _Session(
-            botocore_session=core, region_name=ENVIRONMENT["AWS_REGION"]
-        )
+        session = boto3.DEFAULT_SESSION = self._session = ReusingSession(ENVIRONMENT["AWS_REGION"])
         events: Any = session.events  # Its type does not allow a handler to answer a call.
         events.register_first("before-call", self._before_call)
         events.register_last("after-call", self._after_call)
@@ -324,26 +317,3 @@ def _serialize_structure(self: Any, serialized: dict[str, Any], value: Any, shap
         serialized[key] = value
     else:
         _serialize_any_structure(self, serialized, value, shape, key)
-
-
-@functools.cache
-def _loader() -> Any:
-    """Return the shared loader of service descriptions. Without it, each session parses megabytes of JSON."""
-    return botocore.session.Session().get_component("data_loader")
-
-
-class _Session(boto3.Session):
-    """Session with one client of each kind. A new process reuses the clients of a lost one, which saves 10 ms each."""
-
-    def __init__(self, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self._made: dict[tuple[Any, str], Any] = {}
-
-    def client(self, service_name: Any, **arguments: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        config: botocore.config.Config | None = arguments.pop("config", None)
-        settings = None if config is None else sorted(vars(config).items())
-        key = service_name, repr((sorted(arguments.items()), settings))
-        if key not in self._made:
-            library: Any = super()
-            self._made[key] = library.client(service_name, config=config, **arguments)
-        return self._made[key]

@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from email.utils import formatdate
 from functools import cache, partial
@@ -21,6 +21,7 @@ from moto.backends import get_backend
 
 from resonate_infra.cli.doctor import checks
 from resonate_infra.server.assembly import Server, ServerOptions
+from resonate_infra.testing.moto.sessions import ReusingSession
 from resonate_infra.testing.template.deployment import Deployment
 from resonate_infra.testing.template.resources import create
 from resonate_infra.testing.template.template import Template, TemplateStack, load
@@ -39,23 +40,21 @@ class Account:
         self.recursion = "Allow"
         self.table = deployment.table_name
         self.command_line = CommandLine(RESONATE_TABLE=self.table, RESONATE_BUCKET=deployment.bucket)
-        self._events: Any = boto3.DEFAULT_SESSION.events  # pyright: ignore[reportOptionalMemberAccess]
-        self._handlers: dict[str, Any] = {}
+        self._answers: dict[tuple[str, str], Callable[[], Any]] = {}
+        # The clients of the doctor are created later, and have this hook.
+        events: Any = boto3.DEFAULT_SESSION.events  # pyright: ignore[reportOptionalMemberAccess]
+        events.register_first("before-call", self._before_call)
         self.answers("lambda", "GetFunctionRecursionConfig", lambda: {"RecursiveLoop": self.recursion})
         self.answers("lambda", "Invoke", lambda: {"StatusCode": 204}, status=204)
 
     def answers(self, service: str, operation: str, answer: Callable[[], dict[str, Any]], status: int = 200) -> None:
         """Answer an operation from now on."""
         metadata = {"ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": {}}}
+        self._answers[service, operation] = lambda: (SimpleNamespace(status_code=status), {**metadata, **answer()})
 
-        def handler(**_: Any) -> Any:
-            return SimpleNamespace(status_code=status), {**metadata, **answer()}
-
-        event = f"before-call.{service}.{operation}"
-        if event in self._handlers:
-            self._events.unregister(event, self._handlers[event])
-        self._handlers[event] = handler
-        self._events.register_first(event, handler)
+    def _before_call(self, model: Any, **_: Any) -> Any:
+        answer = self._answers.get((model.service_model.service_name, model.name))
+        return None if answer is None else answer()
 
     def refuses(self, service: str, operation: str, code: str) -> None:
         """Answer an operation with an error from now on."""
@@ -87,8 +86,22 @@ def empty() -> None:
 
 
 def present_session() -> Any:
-    boto3.setup_default_session(region_name="us-east-1")
+    boto3.DEFAULT_SESSION = ReusingSession("us-east-1")
     return boto3.DEFAULT_SESSION
+
+
+READ_PACKAGES = importlib.metadata.packages_distributions
+
+
+@cache
+def _packages(_path: tuple[str, ...]) -> Mapping[str, list[str]]:
+    return READ_PACKAGES()
+
+
+@pytest.fixture(autouse=True)
+def packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read the files of all distributions once for each `sys.path`, because it takes half a second."""
+    monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: _packages(tuple(sys.path)))
 
 
 @pytest.fixture
