@@ -1,10 +1,15 @@
 import gc
 import os
 import signal
+import sys
 from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
+
+# Without their bytecode, each of some hundred processes that tests start would compile the sources again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Two runs of the same sources see the same examples. `--hypothesis-profile=default` looks further afield.
 settings.register_profile("ci", derandomize=True, print_blob=True, deadline=None)

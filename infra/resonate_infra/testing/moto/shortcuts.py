@@ -13,10 +13,12 @@ from typing import Any
 from unittest.mock import patch
 
 import moto.core.responses
+import moto.kms.models
 from moto.core.base_backend import BaseBackend
 from moto.core.utils import method_names_from_class
 from moto.dynamodb.models.dynamo_type import DynamoType, LimitedSizeDict
 from moto.dynamodb.models.utilities import bytesize
+from moto.kms.utils import generate_private_key
 
 from resonate_infra.testing.moto import transactions, values
 
@@ -33,6 +35,7 @@ def taken() -> Generator[None]:
     replacements: list[tuple[Any, str, Any]] = [
         (LimitedSizeDict, "__setitem__", _add),
         (BaseBackend, "urls", _once_for_each_class(BaseBackend.urls)),
+        (moto.kms.models, "generate_private_key", _LaterKey),
         (moto.core.responses, "method_names_from_class", functools.cache(method_names_from_class)),
     ]
     with ExitStack() as stack:
@@ -52,6 +55,20 @@ def _add(item: Any, name: str, value: Any) -> None:
     else:
         _add_and_count(item, name, value)
     item.set_so_far = set_so_far
+
+
+class _LaterKey:
+    """Private key of a key of KMS, generated when it is first used. A symmetric key, as of a table, never uses it."""
+
+    def __init__(self, key_spec: str) -> None:
+        self._key_spec = key_spec
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._key, name)
+
+    @functools.cached_property
+    def _key(self) -> Any:
+        return generate_private_key(self._key_spec)
 
 
 def _once_for_each_class(urls: Any) -> property:

@@ -82,7 +82,7 @@ def deepcopy(value: Any, memo: dict[int, Any]) -> Any:
 
 def plain(value: Any) -> Any:
     """Return a result of moto without attribute values of moto's own types."""
-    kind: Any = type(value)
+    kind = value.__class__
     if kind is DynamoType:
         content = value.value
         if value.type in _PLAIN:

@@ -93,6 +93,12 @@ def test_services_of_moto_answer(client: Any) -> None:
     sqs.delete_queue(QueueUrl=queue)
     s3.delete_object(Bucket="with-shortcuts", Key="k")
     s3.delete_bucket(Bucket="with-shortcuts")
+    kms = boto3.client("kms", **CREDENTIALS)
+    for usage, spec in (("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT"), ("SIGN_VERIFY", "RSA_2048")):
+        key = kms.create_key(KeyUsage=usage, KeySpec=spec)["KeyMetadata"]["KeyId"]
+    signed: dict[str, Any] = {"KeyId": key, "Message": b"m", "SigningAlgorithm": "RSASSA_PSS_SHA_256"}
+    signature = kms.sign(**signed)["Signature"]
+    assert kms.verify(**signed, Signature=signature)["SignatureValid"]
     assert client.describe_table(TableName=TABLE)["Table"]["TableStatus"] == "ACTIVE"
     assert not client.scan(TableName=TABLE)["Items"]
 
