@@ -37,12 +37,17 @@ def without(package: str, program: str, *arguments: str | Path) -> subprocess.Co
             "error: a table needs botocore: pip install 'resonate-serverless[aws,cli]'",
         ),
         (
+            "watchfiles",
+            "from resonate_infra.cli.main import main; main(['dev', '--port', '0', '--reload', '--lambda', 'a=b:c'])",
+            "error: --reload needs watchfiles: pip install 'resonate-serverless[cli]'",
+        ),
+        (
             "chalice",
             "import functions.api.app",
             "the API function needs chalice: pip install 'resonate-serverless[api]'",
         ),
     ],
-    ids=["environment", "command", "server", "api"],
+    ids=["environment", "command", "server", "reload", "api"],
 )
 def test_missing_extra_is_named_in_the_last_line(package: str, program: str, said: str) -> None:
     assert without(package, program).stderr.splitlines()[-1].endswith(said)

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from tests.support import environments
 from tests.support.server_api import Api
@@ -17,11 +18,11 @@ LINE = re.compile(r"\d\d:\d\d:\d\d\.\d{3} (DEBUG|INFO|WARNING|ERROR) +\S.*")
 class Process(environments.Process):
     """`resonate dev` in a process of its own."""
 
-    def __init__(self, *arguments: str, limit: str | None = None) -> None:
+    def __init__(self, *arguments: str, limit: str | None = None, cwd: Path = environments.ROOT) -> None:
         command = ["env", "-u", "RESONATE_GROUPS", sys.executable, "-m", "resonate_infra.cli", "dev", *arguments]
         if limit is not None:
             command = ["sh", "-c", f'ulimit {limit} && exec "$@"', "sh", *command]
-        super().__init__(command, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
+        super().__init__(command, cwd, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
 
     def api(self) -> Api:
         """A client, once it listens."""
@@ -31,8 +32,8 @@ class Process(environments.Process):
 
 
 @contextmanager
-def started(*arguments: str, limit: str | None = None) -> Iterator[Process]:
-    process = Process(*arguments, limit=limit)
+def started(*arguments: str, limit: str | None = None, cwd: Path = environments.ROOT) -> Iterator[Process]:
+    process = Process(*arguments, limit=limit, cwd=cwd)
     try:
         yield process
     finally:

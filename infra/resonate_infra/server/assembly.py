@@ -25,6 +25,7 @@ from resonate_infra.server.lambdas import LambdaError, Lambdas, Mapped, mapped
 from resonate_infra.server.listening import CannotListen, Uvicorn, listen
 from resonate_infra.server.loop import WakeLoop
 from resonate_infra.server.origins import allowed_host_of
+from resonate_infra.server.reloading.reloader import Reloader
 from resonate_store.extras import MissingExtra, extra
 from resonate_store.interface import StoreError
 from resonate_store.model.clock import Clock, ambient
@@ -67,6 +68,7 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
         retention: how long the table keeps a settled execution, in seconds.
         lambdas: functions that run in this process, each as `group=module:handler`.
         lambda_timeout: how long an invocation of such a function has, in seconds.
+        reload: whether these functions are imported anew when their sources change.
         groups: the push address of each worker group. Default: `RESONATE_GROUPS`.
         push_token: the secret that HTTP pushes to workers carry. Default: `RESONATE_PUSH_TOKEN`.
         push_timeout: maximum seconds to wait for a worker's response to a push.
@@ -87,6 +89,7 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
     retention: int = 30 * 86_400
     lambdas: tuple[str, ...] = ()
     lambda_timeout: float = 60.0
+    reload: bool = False
     groups: Mapping[str, str] | None = None
     push_token: str | None = None
     push_timeout: float = 180.0
@@ -119,6 +122,8 @@ class Server:
         functions, groups, token = _checked(options)
         hosts = _hosts(options)
         guard = _guard(options, timed)
+        self._lambdas = Lambdas(functions, timed, options.lambda_timeout, reloads=options.reload)
+        self._reloader = _reloader(options, self._lambdas)
         try:
             self._sockets = listen(options.host, options.port)
         except CannotListen as error:
@@ -133,7 +138,6 @@ class Server:
         self._clock = timed
         room = room_in(limit_of_files())
         self._hub = Hub(limit=room.streams)
-        self._lambdas = Lambdas(functions, timed, options.lambda_timeout)
         pusher = Pusher(
             token=token,
             connect_timeout_s=PUSH_CONNECT_TIMEOUT_S,
@@ -215,12 +219,16 @@ class Server:
 
     def _begin(self) -> None:
         # A module may call this server while it is imported. So import when requests are answered, before timers fire.
+        if self._reloader is not None:
+            self._reloader.start()
         try:
             self._lambdas.load(self.url)
         except LambdaError as error:
-            self._failure = error
-            self.stop()
-            return
+            if self._reloader is None:
+                self._failure = error
+                self.stop()
+                return
+            self._reloader.failed(error)
         self._on_ready()
         self._loop.start()
         if self._shares:
@@ -231,6 +239,8 @@ class Server:
 
     def _on_stopping(self) -> None:
         self._hub.close()
+        if self._reloader is not None:
+            self._reloader.close(STOP_TIMEOUT_S)
         if not self._lambdas.close(STOP_TIMEOUT_S):
             logger.warning("a function still runs and is abandoned; its task is offered again when its lease ends")
 
@@ -277,6 +287,22 @@ def _checked(options: ServerOptions) -> tuple[dict[str, Mapped], Mapping[str, st
     except (LambdaError, SettingsError) as error:
         raise CannotServe(str(error)) from error
     return {function.name: function for function in functions}, groups, token
+
+
+def _reloader(options: ServerOptions, lambdas: Lambdas) -> Reloader | None:
+    """Return what imports the functions anew.
+
+    Raises:
+        CannotServe: a function or the package that watches files is missing.
+    """
+    if not options.reload:
+        return None
+    if not options.lambdas:
+        raise CannotServe("there is nothing to reload: name a handler with --lambda GROUP=MODULE:HANDLER")
+    try:
+        return Reloader(lambdas)
+    except MissingExtra as error:
+        raise CannotServe(str(error)) from error
 
 
 def _guard(options: ServerOptions, clock: Clock) -> Authentication | None:

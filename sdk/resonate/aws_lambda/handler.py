@@ -136,6 +136,13 @@ class LambdaHandler:
             return {"functions": descriptions_of(self._registry)}
         return _shown(self._work(offer_of(content), context))
 
+    def close(self) -> None:
+        """End the threads of this handler. Call it after its last invocation, in a process that replaces its code."""
+        for pool in (self._functions, self._requests, self._steps):
+            if pool is not None:
+                pool.shutdown(wait=False)
+        self._async_functions.stop()
+
     def _work(self, offer: Offer, context: Any, *, counts_start: bool = True, invoked: bool = True) -> Report:
         if abandoned.full:
             if "AWS_LAMBDA_RUNTIME_API" in os.environ:

@@ -57,6 +57,12 @@ def dev(
         str,
         typer.Option(metavar="SECONDS", rich_help_panel=_WORK, help="How long an invocation of a handler may take."),
     ] = "60",
+    reload: Annotated[
+        bool,
+        typer.Option(
+            "--reload", rich_help_panel=_WORK, help="Import the handlers of --lambda anew when a source changes."
+        ),
+    ] = False,
     groups: Annotated[
         list[str] | None,
         typer.Option(
@@ -147,6 +153,7 @@ def dev(
         retention=round(seconds["--retention"]),
         lambdas=tuple(lambdas or ()),
         lambda_timeout=seconds["--lambda-timeout"],
+        reload=reload,
         groups=_groups(mapped) if mapped else None,
         push_timeout=seconds["--push-timeout"],
         origins=_origins(cors or ()),

@@ -253,6 +253,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"data": "x.db", "table": "t"}, "in a file or in a table: give one of both"),
     ({"table": "t", "debug": True}, "debug requests empty the store"),
     ({"lambdas": ("worker",)}, "maps no group to a handler"),
+    ({"reload": True}, "there is nothing to reload: name a handler with --lambda"),
     ({"data": "/no/such/directory/x.db"}, "/no/such/directory/x.db"),
     ({"auth_key": "/no/such/key.pem"}, "the public key cannot be used"),
     ({"auth_key": "-----BEGIN nonsense"}, "the public key cannot be used"),

@@ -13,7 +13,7 @@ import pytest
 from resonate import Context, Resonate
 from tests.support.dev_process import LINE, started
 from tests.support.ports import free_port
-from tests.support.server_api import Api
+from tests.support.server_api import PATIENCE, Api
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -145,3 +145,69 @@ def test_server_killed_during_each_step_records_it_once(tmp_path: Path) -> None:
 
     assert ran == ["w.1", "w.2", "w.3"]
     assert [record["state"] for record in records] == ["resolved"] * 3
+
+
+RELOADED = """
+from steps import greet
+from resonate import Resonate
+
+resonate = Resonate()
+
+
+@resonate.register
+def greeting(ctx):
+    first = yield ctx.run(greet)
+    yield (yield ctx.promise(id=f"{ctx.id}.go"))
+    return [first, (yield ctx.run(greet))]
+
+
+handler = resonate.handler()
+"""
+
+
+def test_saved_sources_continue_executions_that_began_before(tmp_path: Path) -> None:
+    steps = tmp_path / "steps.py"
+    steps.write_text("def greet(ctx): return 'one'")
+    (tmp_path / "app.py").write_text(RELOADED)
+    with started("--port", "0", "--lambda", "worker=app:handler", "--reload", cwd=tmp_path) as server:
+        api = server.api()
+        client = Resonate.remote(url=f"http://localhost:{api.port}", group="other")
+        handles: list[Any] = []
+        for id in ("a", "b"):
+            api.create(f"{id}.go")
+            handles.append(client.options(target="worker").begin_rpc(id, "greeting"))
+            while f"task {id} version 0: suspended" not in server.line():
+                pass
+        steps.write_text("def greet(ctx): return (")
+        while "SyntaxError" not in (failed := server.line()):
+            pass
+        client.promises.resolve("a.go")
+        assert handles[0].result(PATIENCE) == ["one", "one"]
+        steps.write_text("def greet(ctx): return 'two'")
+        while "reloaded" not in (reloaded := server.line()):
+            pass
+        client.promises.resolve("b.go")
+        assert handles[1].result(PATIENCE) == ["one", "two"]
+        client.stop()
+        assert server.end(signal.SIGTERM) == 0
+
+    assert "importing app failed: SyntaxError: '(' was never closed (steps.py, line 1); the former code runs" in failed
+    assert reloaded.endswith("reloaded worker after a change of steps.py")
+    assert not list(tmp_path.rglob("*.pyc"))
+    assert all(LINE.fullmatch(line) for line in server.lines), server.lines
+
+
+def test_server_with_reload_waits_for_a_source_that_imports(tmp_path: Path) -> None:
+    (tmp_path / "steps.py").write_text("def greet(ctx): return 'one'")
+    (tmp_path / "app.py").write_text("def handler(")
+    with started("--port", "0", "--lambda", "worker=app:handler", "--reload", cwd=tmp_path) as server:
+        assert "its tasks wait for the next save" in server.line()
+        api = server.api()
+        client = Resonate.remote(url=f"http://localhost:{api.port}", group="other")
+        api.create("a.go")
+        client.promises.resolve("a.go")
+        handle = client.options(target="worker").begin_rpc("a", "greeting")
+        (tmp_path / "app.py").write_text(RELOADED)
+        assert handle.result(PATIENCE) == ["one", "one"]
+        client.stop()
+        assert server.end(signal.SIGTERM) == 0

@@ -438,3 +438,22 @@ def test_describe_event_is_answered_with_the_functions(driver: Driver, handler: 
     functions = handler({"kind": "describe"})["functions"]
     assert [each["name"] for each in functions] == ["f"]
     assert functions == descriptions_of(driver.registry)
+
+
+def test_closed_handler_ends_its_threads(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESONATE_FUNCTIONS", "2")
+
+    async def flow(ctx: Context) -> int:
+        return await (await ctx.begin_run(double, 21))
+
+    before = set(threading.enumerate())
+    driver.begin("w", flow)
+    handler = handler_of(driver)
+    assert handler(offer(driver), LambdaContext()) == {"status": "completed"}
+    started = set(threading.enumerate()) - before
+    assert started
+    handler.close()
+
+    for thread in started:
+        thread.join(PATIENCE)
+    assert not [thread for thread in started if thread.is_alive()]

@@ -49,7 +49,17 @@ def test_dev_without_options_uses_the_defaults_of_the_server(served: list[tuple[
 def test_dev_options_reach_the_server(served: list[tuple[ServerOptions, str]]) -> None:
     CommandLine(RESONATE_AUTH_ISS="issuer").ok(
         *("dev", "--host", "0.0.0.0", "--port", "9", "--url", "http://me", "--table", "t", "--retention", "2h"),
-        *("--lambda", "a=b:c", "--lambda", "d=e:f", "--lambda-timeout", "1.5", "--group", "g=https://a.example"),
+        *(
+            "--lambda",
+            "a=b:c",
+            "--lambda",
+            "d=e:f",
+            "--lambda-timeout",
+            "1.5",
+            "--reload",
+            "--group",
+            "g=https://a.example",
+        ),
         *("--push-timeout", "3s", "--cors", "*", "--allow-host", "box"),
         *("--auth-public-key", "none", "--auth-audience", "us"),
         *("--debug", "--log-level", "warning"),
@@ -65,6 +75,7 @@ def test_dev_options_reach_the_server(served: list[tuple[ServerOptions, str]]) -
                 retention=7200,
                 lambdas=("a=b:c", "d=e:f"),
                 lambda_timeout=1.5,
+                reload=True,
                 groups={"g": "https://a.example"},
                 push_timeout=3.0,
                 origins=("*",),

@@ -1,0 +1,1 @@
+"""Import of Lambda handlers anew when their sources change: `resonate dev --reload`."""
