@@ -5,6 +5,7 @@ BIN = $(VENV)/bin
 TOOLS = $(VENV)/tools
 CHECKOV = $(VENV)/checkov
 UV = $(VENV)/uv
+RELEASE = $(VENV)/release
 DRIFT = $(VENV)-drift
 # The directory with the exact versions of the environments' packages. Empty installs the newest versions.
 CONSTRAINTS = constraints
@@ -19,9 +20,16 @@ TEST_STAMP = $(VENV)/test.stamp
 TOOLS_STAMP = $(TOOLS)/stamp
 CHECKOV_STAMP = $(CHECKOV)/stamp
 UV_STAMP = $(UV)/stamp
+RELEASE_STAMP = $(RELEASE)/stamp
 
-# The template of the deployment, and that of a new project.
-TEMPLATES = template.yaml infra/resonate_infra/project/template.yaml
+# Where `make dist` and `make sbom` write, and the layer that `make sbom` describes: that of the newest sources.
+DIST = dist
+SBOM = $(DIST)/layer.cdx.json
+SBOM_BUILD = build/sbom
+LAYER =
+
+# The template of the deployment, and those of new projects.
+TEMPLATES = template.yaml $(wildcard infra/resonate_infra/project/*/template.yaml)
 
 # Validation is local. But the SAM command line requires a region, and sends telemetry unless it is turned off.
 SAM = SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 $(TOOLS)/bin/sam
@@ -30,7 +38,7 @@ SAM = SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 $(TOOLS)/bin/sam
 requirements = $(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))$(1), sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean drift constraints
+.PHONY: help demo test lint format clean drift constraints dist sbom installs
 
 help:
 	@echo "make demo    run the demonstration, offline"
@@ -38,6 +46,9 @@ help:
 	@echo "make lint    the checks of 'make test' without the tests"
 	@echo "make format  rewrite the sources in the house format"
 	@echo "make drift   'make test' with the newest releases, in an environment of its own"
+	@echo "make dist    build and check the packages of a release, in dist/"
+	@echo "make sbom    list the packages of the Lambda layer, as CycloneDX"
+	@echo "make installs  install each extra on each interpreter of this machine"
 	@echo "make constraints  rewrite the exact versions with the newest releases"
 	@echo "make clean   remove the environments and every cache"
 	@echo "PYTHON=... selects the interpreter, VENV=... the directory of the environment"
@@ -45,7 +56,7 @@ help:
 demo: $(DEMO_STAMP)
 	$(BIN)/python -m resonate_infra.demo
 
-test: lint
+test: lint $(RELEASE_STAMP)
 	$(BIN)/python -m pytest
 
 lint: $(TEST_STAMP) $(TOOLS_STAMP) $(CHECKOV_STAMP)
@@ -80,6 +91,9 @@ $(CHECKOV)/bin/pip: | $(BIN)/pip
 $(UV)/bin/pip: | $(BIN)/pip
 	$(BIN)/python -m venv $(UV)
 
+$(RELEASE)/bin/pip: | $(BIN)/pip
+	$(BIN)/python -m venv $(RELEASE)
+
 $(DEMO_STAMP): pyproject.toml $(CONSTRAINTS:%=%/main.txt) | $(BIN)/pip
 	$(call install,main) --editable '.[testing,api,cli]'
 	touch $@
@@ -96,6 +110,31 @@ $(TOOLS_STAMP): pyproject.toml $(CONSTRAINTS:%=%/sam.txt) | $(TOOLS)/bin/pip
 $(CHECKOV_STAMP): pyproject.toml $(CONSTRAINTS:%=%/checkov.txt) | $(CHECKOV)/bin/pip
 	$(call requirements,["project"]["optional-dependencies"]["checkov"]) | $(call install,checkov) --requirement /dev/stdin
 	touch $@
+
+$(RELEASE_STAMP): pyproject.toml $(CONSTRAINTS:%=%/release.txt) | $(RELEASE)/bin/pip
+	$(call requirements,["project"]["optional-dependencies"]["release"]) | $(call install,release) --requirement /dev/stdin
+	touch $@
+
+# The wheel is built from the source distribution, so this one is complete.
+dist: $(RELEASE_STAMP)
+	rm -rf $(DIST)
+	$(RELEASE)/bin/python -m build --no-isolation --outdir $(DIST) .
+	$(RELEASE)/bin/twine check --strict $(DIST)/*.whl $(DIST)/*.tar.gz
+	$(RELEASE)/bin/check-wheel-contents $(DIST)/*.whl
+
+# cyclonedx-py describes an environment. This one is empty, but for a path file that names the layer.
+sbom: $(RELEASE_STAMP)
+	rm -rf $(SBOM_BUILD)
+	$(BIN)/python -m venv --without-pip $(SBOM_BUILD)/environment
+	$(if $(LAYER),,$(MAKE) --file layer/Makefile build-DependenciesLayer ARTIFACTS_DIR=$(SBOM_BUILD) PYTHON=$(BIN)/python)
+	echo "$(abspath $(or $(LAYER),$(SBOM_BUILD)/python))" \
+		>"$$(echo $(SBOM_BUILD)/environment/lib/python3.*/site-packages)/layer.pth"
+	mkdir -p $(dir $(SBOM))
+	$(RELEASE)/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type library --output-reproducible \
+		--output-format JSON --output-file $(SBOM) $(SBOM_BUILD)/environment
+
+installs: $(TEST_STAMP)
+	$(BIN)/python benchmarks/installs.py --check
 
 # The same checks and tests, in a new environment with the newest releases that pyproject.toml allows.
 drift:
@@ -117,6 +156,7 @@ constraints: $(UV_STAMP)
 	$(call requirements,["build-system"]["requires"]) | $(call compile,constraints/main.txt) pyproject.toml --extra dev -
 	$(call requirements,["project"]["optional-dependencies"]["sam"]) | $(call compile,constraints/sam.txt) -
 	$(call requirements,["project"]["optional-dependencies"]["checkov"]) | $(call compile,constraints/checkov.txt) -
+	$(call requirements,["project"]["optional-dependencies"]["release"]) | $(call compile,constraints/release.txt) -
 	$(call compile,layer/requirements.txt) layer/requirements.in --constraint constraints/main.txt --no-deps --generate-hashes
 
 $(UV_STAMP): pyproject.toml | $(UV)/bin/pip

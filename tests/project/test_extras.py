@@ -76,5 +76,5 @@ def test_offline_fixture_names_the_missing_extra(tmp_path: Path) -> None:
 def test_init_without_pytest_says_what_to_install(tmp_path: Path) -> None:
     ran = without("pytest", "from resonate_infra.cli.main import main; main(['init', sys.argv[1]])", tmp_path / "new")
 
-    assert ran.stderr == "the project's test needs pytest: pip install pytest\n"
+    assert ran.stderr == "the project's tests need pytest: pip install pytest\n"
     assert (tmp_path / "new" / "app.py").exists()
