@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from tests.support.lambda_runtime.emulator import RuntimeEmulator, needs_runtime
 from tests.support.lambda_runtime.events import WORKFLOW, event
@@ -188,6 +189,7 @@ def test_built_functions_run_a_workflow_to_its_result(stack: BuiltStack) -> None
     assert promise["settledAt"] >= sleep["timeoutAt"] >= promise["createdAt"] + 1200
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the layer has packages for Linux")
 def test_packages_of_the_layer_import_from_it_alone(built: Path, tmp_path: Path) -> None:
     ours = "resonate, resonate_store.dynamo, resonate_store.model.cron, resonate_infra.deployed.wiring"
     layer = built / "DependenciesLayer" / "python"
@@ -215,6 +217,22 @@ def test_layer_omits_packages_of_lambda_and_of_builds(built: Path) -> None:
 
     assert packages(layer) & UNWANTED == set()
     assert {path.name for path in layer.iterdir()} & UNWANTED == set()
+
+
+def test_bill_of_materials_lists_the_packages_of_the_layer(built: Path, tmp_path: Path) -> None:
+    layer, written = built / "DependenciesLayer" / "python", tmp_path / "layer.cdx.json"
+    variables = (f"VENV={sys.prefix}", f"LAYER={layer}", f"SBOM={written}", f"SBOM_BUILD={tmp_path}/build")
+    make("Makefile", "sbom", tmp_path, {}, *variables)
+    bill = json.loads(written.read_text())
+    ours = bill["metadata"]["component"]
+    listed = {canonicalize_name(each["name"]): each["version"] for each in bill["components"]}
+    pinned = {name: str(version).removeprefix("==") for name, version in specifiers("layer/requirements.txt").items()}
+
+    assert (bill["bomFormat"], bill["specVersion"], ours["name"]) == ("CycloneDX", "1.6", PROJECT["name"])
+    assert ours["version"] == PROJECT["version"]
+    assert listed == pinned
+    assert {canonicalize_name(name) for name in packages(layer)} == {*listed, PROJECT["name"]}
+    assert [each["name"] for each in bill["components"] if not each.get("licenses")] == []
 
 
 def test_layer_and_functions_are_small_zipped_together(built: Path, tmp_path: Path) -> None:
@@ -283,7 +301,7 @@ def test_layer_packages_are_exact_versions_with_hashes() -> None:
 
 
 def test_constraints_are_exact_versions_without_addresses() -> None:
-    for name in ("main", "sam", "checkov"):
+    for name in ("main", "sam", "checkov", "release"):
         lines = (ROOT / "constraints" / f"{name}.txt").read_text().splitlines()
         assert all(re.fullmatch(r"[a-z0-9._-]+==[0-9][^ :/]*( ; .+)?", line) for line in lines)
 
@@ -301,7 +319,8 @@ def test_requirements_have_an_upper_bound() -> None:
 
 
 def test_constraints_name_a_version_of_each_requirement(subtests: pytest.Subtests) -> None:
-    for name, extras in (("main", ["api", "cli", "dev"]), ("sam", ["sam"]), ("checkov", ["checkov"])):
+    own = {name: [name] for name in ("sam", "checkov", "release")}
+    for name, extras in {"main": ["api", "cli", "dev"], **own}.items():
         exact, wanted = specifiers(f"constraints/{name}.txt"), requirements(*extras)
         if name != "main":
             wanted = {extra: wanted[extra] for extra in wanted.keys() - requirements().keys()}
