@@ -3,7 +3,8 @@
     python benchmarks/installs.py [--check] [--extra NAME ...] [--python VERSION ...] [--wheel FILE]
 
 Each extra is installed from the wheel into a new environment, `pip check` runs, and a small program uses the extra. The
-extra `base` means none. With `--check` the exit code is 1 if one of these fails, or if an interpreter is missing.
+extra `base` means none. `project-worker` and `project-api` stand for the commands of the README that `resonate init`
+writes. With `--check` the exit code is 1 if one of these fails, or if an interpreter is missing.
 """
 
 import argparse
@@ -23,7 +24,9 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 VERSIONS = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["classifiers"]))
 BASE = "base"
-EXTRAS = (BASE, *PROJECT["optional-dependencies"])
+PROJECTS = {"project-worker": "worker", "project-api": "api"}
+"""The templates of new projects."""
+EXTRAS = (BASE, *PROJECT["optional-dependencies"], *PROJECTS)
 WORKFLOW = """
 from resonate import Context, Resonate
 resonate = Resonate.local()
@@ -78,20 +81,35 @@ def install(version: str, python: str, wheel: Path, extra: str) -> Install:
         bare = next(Path(folder).rglob("site-packages"))
         before = set(bare.glob("*.dist-info"))
         run = [str(Path(folder, "Scripts", "python") if os.name == "nt" else Path(folder, "bin", "python"))]
-        wanted = str(wheel) if extra == BASE else f"{wheel}[{extra}]"
+        named = "cli" if extra in PROJECTS else extra
+        wanted = str(wheel) if extra == BASE else f"{wheel}[{named}]"
         begun = time.perf_counter()
         pip = [*run, "-m", "pip", "--quiet", "--disable-pip-version-check"]
         fault = _fault([*pip, "install", wanted])
         seconds = time.perf_counter() - begun
+        if extra in PROJECTS:
+            fault = fault or _project(run, pip, Path(folder, "project"), wheel, PROJECTS[extra])
         fault = fault or _fault([*pip, "check"]) or _fault([*run, "-c", USES.get(extra, "")])
         added = set(bare.glob("*.dist-info")) - before
         size = sum(each.stat().st_size for each in bare.rglob("*") if each.is_file() and "/pip" not in each.as_posix())
         return Install(version, extra, len(added), round(size / 1e6, 1), round(seconds, 1), fault)
 
 
-def _fault(command: list[str]) -> str:
+def _project(run: list[str], pip: list[str], project: Path, wheel: Path, template: str) -> str:
+    """Write a new project and run the commands of its README. Return the last line of the first one that fails."""
+    resonate = [*run, "-m", "resonate_infra.cli"]
+    requirements = ["install", "--find-links", str(wheel.parent), "--requirement", "requirements-dev.txt"]
+    return (
+        _fault([*resonate, "init", str(project), "--template", template])
+        or _fault([*pip, *requirements], project)
+        or _fault([*run, "-m", "pytest", "--quiet"], project)
+        or _fault([*resonate, "lint", "."], project)
+    )
+
+
+def _fault(command: list[str], folder: Path | None = None) -> str:
     """Return the last line of a command that fails. The result is empty if it succeeds."""
-    done = subprocess.run(command, cwd=tempfile.gettempdir(), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder or tempfile.gettempdir(), capture_output=True, text=True, check=False)
     said = (done.stderr + done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
     return said[-1] if done.returncode else ""
 

@@ -159,7 +159,7 @@ def test_api_of_a_new_project_admits_signed_requests_only(api: Path) -> None:
     assert not any("Auth" in each["Properties"] for each in events)
 
 
-def test_api_of_a_new_project_has_the_settings_of_its_worker(api: Path) -> None:
+def test_api_of_a_new_project_has_its_workers_settings(api: Path) -> None:
     resources = yaml_parse((api / "template.yaml").read_text())["Resources"]
     ours, theirs = (
         resources[name]["Properties"]["Environment"]["Variables"] for name in ("ApiFunction", "WorkerFunction")

@@ -10,7 +10,7 @@ from typing import Any
 from resonate_infra.cli.doctor.findings import DENIED, Remark, Subject, code_of, error, ok, warning
 from resonate_infra.distributions import OURS
 from resonate_store.model.addresses import function_of
-from resonate_store.settings import groups_of
+from resonate_store.settings import SettingsError, groups_of
 
 PARAMETERS = "/resonate/"
 """The prefix of what deployments write to the parameter store: `/resonate/{stack}/{name}`."""
@@ -57,7 +57,12 @@ def functions(subject: Subject) -> Iterator[Remark]:
         yield from remarks
         healthy += [] if remarks else [name]
     worker = _variables(subject.functions.get(names[0], {}))
-    for group, function in _workers_of(worker).items():
+    try:
+        groups = _workers_of(worker)
+    except SettingsError as malformed:
+        yield error(f"{names[0]}: {malformed}", "correct the parameter Groups, and deploy again")
+        return
+    for group, function in groups.items():
         if function not in names:
             remarks = list(_function(subject, function, f"deploy it, or correct the group {group} in Groups"))
             yield from remarks
@@ -112,10 +117,14 @@ def layer(subject: Subject) -> Iterator[Remark]:
     from importlib.metadata import version
 
     newest = subject.parameters.get("layer", "")
+    layer_name, _, number = newest.rpartition(":")
+    if not number.isdecimal():
+        name = f"{PARAMETERS}{subject.stack}/layer"
+        yield error(f"the deployment has no parameter {name} with the ARN of a layer", "deploy the stack again")
+        return
     stale = [name for name, each in subject.functions.items() if newest not in _layers(each)]
     for name in stale:
         yield warning(f"{name} does not have the newest layer, {newest}", "deploy the stack of this function again")
-    layer_name, _, number = newest.rpartition(":")
     answer = subject.client("lambda").get_layer_version(LayerName=layer_name, VersionNumber=int(number))
     found = _VERSION.search(answer.get("Description", ""))
     deployed, installed = found[1] if found else "an earlier release", version(OURS)
@@ -181,6 +190,15 @@ def permissions(subject: Subject) -> Iterator[Remark]:
         if _is_denied(probe):
             denied = True
             yield error(f"the credentials do not permit {action}", way)
+    bucket = os.environ.get("RESONATE_BUCKET")
+    if bucket and _is_denied(
+        lambda: subject.client("s3").get_object(Bucket=bucket, Key=f"{table}/{_PROBE['pk']['S']}")
+    ):
+        denied = True
+        yield error(
+            "the credentials do not permit s3:GetObject and s3:ListBucket, so large values cannot be read",
+            f"grant them on the bucket {bucket}",
+        )
     worker = f"{subject.stack}-worker"
     invoking = subject.client("lambda")
     if worker in subject.functions and _is_denied(
@@ -202,7 +220,7 @@ def _is_denied(probe: Any) -> bool:
         code = code_of(raised)
         if code in DENIED:
             return True
-        if code != "ConditionalCheckFailedException":
+        if code not in ("ConditionalCheckFailedException", "NoSuchKey"):
             raise
     return False
 

@@ -327,6 +327,13 @@ PLANTS: dict[str, Plant] = {
         "gpu-worker does not exist",
         "correct the group gpu in Groups",
     ),
+    "malformed groups": Plant(
+        lambda account: account.variables("worker", RESONATE_GROUPS="{"),
+        "functions",
+        "error",
+        "market-worker: RESONATE_GROUPS must be a JSON object",
+        "correct the parameter Groups",
+    ),
     "recursion detection": Plant(
         lambda account: setattr(account, "recursion", "Terminate"),
         "recursion",
@@ -336,6 +343,13 @@ PLANTS: dict[str, Plant] = {
     ),
     "another release in the layer": Plant(
         _newer_layer, "layer", "warning", "the layer has 9.9.9, and", "or install the other"
+    ),
+    "no parameter of the layer": Plant(
+        lambda account: account.client("ssm").delete_parameter(Name="/resonate/market/layer"),
+        "layer",
+        "error",
+        "the deployment has no parameter /resonate/market/layer",
+        "deploy the stack again",
     ),
     "function with an old layer": Plant(
         _newer_layer,
@@ -395,6 +409,25 @@ PLANTS: dict[str, Plant] = {
         "permissions",
         "error",
         "the credentials do not permit dynamodb:PutItem",
+    ),
+    "no permission to query": Plant(
+        lambda account: account.refuses("dynamodb", "Query", "AccessDeniedException"),
+        "permissions",
+        "error",
+        "the credentials do not permit dynamodb:Query",
+    ),
+    "no permission to update": Plant(
+        lambda account: account.refuses("dynamodb", "UpdateItem", "AccessDeniedException"),
+        "permissions",
+        "error",
+        "the credentials do not permit dynamodb:UpdateItem",
+    ),
+    "no permission for large values": Plant(
+        lambda account: account.refuses("s3", "GetObject", "AccessDenied"),
+        "permissions",
+        "error",
+        "the credentials do not permit s3:GetObject and s3:ListBucket",
+        "grant them on the bucket market-payloadbucket",
     ),
     "no permission to invoke": Plant(
         _denied_invocation,
