@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from resonate.payloads.codec import encode_call
 from resonate_store.model.requests import PromiseGet, TaskGet
+from resonate_store.model.schedule_requests import ScheduleGet
 from tests.support.browser import NARROW, WIDE, Served, Visitor, needs_chromium
 from tests.support.console_demo import LATER, MONDAY, many_steps, raised
 from tests.support.present import present
@@ -26,6 +28,7 @@ PAGES = [
     "/promise?id=order-4122.2",
     "/people",
     "/schedules",
+    "/schedule?id=stocktake",
     "/workers",
     "/start",
     "/start?func=order&target=shop",
@@ -204,6 +207,20 @@ def test_function_is_started_from_its_form(served: Served, visit: Visit) -> None
     page.get_by_role("heading", name="order-1").wait_for()
     assert page.get_by_text('address = {"city": "Kiel"}').is_visible()
     assert pending(served, "order-1")
+
+
+def test_schedule_is_changed_on_its_page(shop: Served, visit: Visit) -> None:
+    page = visit(shop.url).open("/schedules")
+    page.get_by_role("link", name="Change stocktake").click()
+    page.get_by_role("heading", name="stocktake").wait_for()
+    assert page.get_by_label("Named arguments").input_value() == '{"store": "south"}'
+    page.get_by_label("Cron expression").fill("0 7 * * mon")
+    page.get_by_label("Note").fill("count\neverything")
+    page.get_by_role("button", name="Change it").click()
+    page.get_by_text("stocktake is changed.").wait_for()
+    schedule = present(shop.server.store.apply(ScheduleGet("stocktake")).schedule)
+    assert (schedule.cron, schedule.description) == ("0 7 * * mon", "count\neverything")
+    assert schedule.promise_param == encode_call("stocktake", (), {"store": "south"}, 1)
 
 
 def test_list_is_refreshed_and_counts_arrive(served: Served, visit: Visit) -> None:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from resonate_infra.authentication import Authentication
 from resonate_infra.console.application import console
-from resonate_infra.console.backend import ServerBackend, post_to
+from resonate_infra.console.backend import Describe, ServerBackend, post_to
 from resonate_store.local.sqlite import SqliteStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.servers import ServerSettings
@@ -24,6 +24,11 @@ from resonate_store.protocol.workers import AnnouncedWorker, WorkerView
 from tests.support.console_demo import FUNCTIONS, MONDAY, Shop
 
 _TAG = re.compile(r"<[^>]*>")
+_FIELD = re.compile(
+    r'<input (?:type="hidden" )?name="(\w+)"[^>]*? value="([^"]*)"|<textarea name="(\w+)"[^>]*>\n(.*?)</textarea>'
+    r'|<select name="(\w+)">.*?<option selected>(\w+)',
+    re.DOTALL,
+)
 
 
 class Browser:
@@ -75,6 +80,7 @@ class Pages:
         old: whether the server has only the requests of the official protocol.
         debug: whether the clock can be moved on the pages.
         workers: the workers that are known.
+        describe: asks a Lambda function for its descriptions.
     """
 
     def __init__(
@@ -84,6 +90,7 @@ class Pages:
         old: bool = False,
         debug: bool = True,
         workers: Sequence[WorkerView] = (SHOP, WorkerView("mail", address="https://mail.example")),
+        describe: Describe | None = None,
     ) -> None:
         self.clock = ManualClock(MONDAY)
         timed = RequestClock(self.clock)
@@ -101,7 +108,12 @@ class Pages:
         )
         server = ServerSettings("http://localhost:8001", "http://localhost:8001")
         backend = ServerBackend(
-            server, "Promises: in memory", timed, asks_for_token=key is not None, post=post_to(service.answer)
+            server,
+            "Promises: in memory",
+            timed,
+            asks_for_token=key is not None,
+            post=post_to(service.answer),
+            describe=describe,
         )
         self.client = Browser(console(backend), "http://localhost:8001")
 
@@ -165,3 +177,12 @@ def rows_in(html: str) -> list[list[str]]:
         if cells:
             rows.append([text_of(cell) for cell in cells])
     return rows
+
+
+def fields_in(html: str) -> dict[str, str]:
+    """Return the fields of the form in the card of a page, as a browser sends them."""
+    found: dict[str, str] = {}
+    for match in _FIELD.findall(html.partition('class="card stack"')[2]):
+        name, text = next((match[at], match[at + 1]) for at in (0, 2, 4) if match[at])
+        found[name] = unescape(text).replace("\n", "\r\n")
+    return found

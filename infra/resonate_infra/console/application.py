@@ -44,6 +44,7 @@ READS: Final[dict[str, View]] = {
     "/export": execution.export,
     "/people": people.waiting,
     "/schedules": schedules.listing,
+    "/schedule": schedules.form,
     "/workers": workers.listing,
     "/start": start.form,
 }
@@ -62,6 +63,7 @@ WRITES: Final[dict[str, View]] = {
     "/schedules/resume": schedules.resume,
     "/schedules/trigger": schedules.trigger,
     "/schedules/backfill": schedules.backfill,
+    "/schedules/update": schedules.update,
     "/start": start.start,
     "/clock": start.advance,
 }

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, Final, TypeGuard
+
+from msgspec.structs import replace
 
 from resonate_infra.inspection.session import StoreSession
 from resonate_store.interface import Store
@@ -19,8 +21,52 @@ from resonate_store.remote.http import Post, Reply
 from resonate_store.remote.server_client import ServerClient
 from resonate_store.remote.store import HttpStore
 
-Describe = Callable[[str], list[dict[str, Any]] | None]
-"""Function that returns the descriptions of the functions at a `lambda://` address, or None."""
+Describe = Callable[[str], list[dict[str, Any]] | str]
+"""Function that returns the descriptions of the functions at a `lambda://` address, or why they are not known."""
+
+KEPT_MS: Final = 300_000
+"""How long (ms) the answer of a Lambda function is kept. A page that is open asks for it every few seconds."""
+
+
+class Descriptions:
+    """What Lambda functions answer to the question what they serve.
+
+    Args:
+        describe: asks a function.
+        clock: the source of time.
+    """
+
+    def __init__(self, describe: Describe, clock: Clock) -> None:
+        self._describe = describe
+        self._clock = clock
+        self._answers: dict[str, tuple[int, list[dict[str, Any]] | str]] = {}
+
+    def add(self, worker: WorkerView) -> WorkerView:
+        """Return the worker with the descriptions of its functions, if it is a Lambda function that answers."""
+        if worker.functions is not None or not is_function(worker.address):
+            return worker
+        answer = self._of(worker.address)
+        return worker if isinstance(answer, str) else replace(worker, functions=answer)
+
+    def missing(self, address: str) -> str:
+        """Return why the functions at an address are not known, or an empty text."""
+        if not is_function(address):
+            return "only Lambda functions can be asked what they serve"
+        answer = self._of(address)
+        return answer if isinstance(answer, str) else ""
+
+    def _of(self, address: str) -> list[dict[str, Any]] | str:
+        now = self._clock.now()
+        asked_at, answer = self._answers.get(address, (0, ""))
+        if address not in self._answers or now - asked_at >= KEPT_MS:
+            answer = self._describe(address)
+            self._answers[address] = now, answer
+        return answer
+
+
+def is_function(address: str | None) -> TypeGuard[str]:
+    """Return whether an address is that of a Lambda function."""
+    return address is not None and address.startswith("lambda://")
 
 
 class ConsoleSession(StoreSession):
@@ -63,6 +109,10 @@ class Backend(ABC):
     def workers(self, token: str | None) -> list[WorkerView] | None:
         """Return the workers that are known, or None if that question has no answer here."""
 
+    def missing(self, address: str) -> str:  # noqa: ARG002
+        """Return why the functions at the address of a group are not known, or an empty text."""
+        return ""
+
     def takes(self, kind: str, token: str | None) -> bool:  # noqa: ARG002
         """Return whether a request of this kind can be made. It is an addition to the official protocol."""
         return True
@@ -85,6 +135,7 @@ class ServerBackend(Backend):
         clock: the source of time.
         asks_for_token: whether a user must sign in with a token.
         post: makes one try of a request. Default: over HTTP.
+        describe: asks a function for its descriptions. Default: only the server is asked.
     """
 
     def __init__(
@@ -95,6 +146,7 @@ class ServerBackend(Backend):
         *,
         asks_for_token: bool = False,
         post: Post | None = None,
+        describe: Describe | None = None,
     ) -> None:
         self.name = name
         self.asks_for_token = asks_for_token
@@ -102,6 +154,7 @@ class ServerBackend(Backend):
         self._clock = clock
         self._post = post
         self._kinds: Collection[str] | None = None
+        self._descriptions = None if describe is None else Descriptions(describe, clock)
 
     def session(self, token: str | None) -> StoreSession:
         store = HttpStore(server=self._as(token), clock=self._clock, post=self._post)
@@ -109,7 +162,13 @@ class ServerBackend(Backend):
         return ConsoleSession(store, self._clock)
 
     def workers(self, token: str | None) -> list[WorkerView] | None:
-        return self._client(token).workers()
+        found = self._client(token).workers()
+        if found is None or self._descriptions is None:
+            return found
+        return [self._descriptions.add(each) for each in found]
+
+    def missing(self, address: str) -> str:
+        return "" if self._descriptions is None else self._descriptions.missing(address)
 
     def takes(self, kind: str, token: str | None) -> bool:
         if self._kinds is None:
@@ -154,14 +213,14 @@ class TableBackend(Backend):
         self.name = name
         self._session = session
         self._groups = groups
-        self._describe = describe
+        self._descriptions = Descriptions(describe, session.clock)
 
     def session(self, token: str | None) -> StoreSession:  # noqa: ARG002
         return self._session
 
     def workers(self, token: str | None) -> list[WorkerView] | None:  # noqa: ARG002
-        found: list[WorkerView] = []
-        for group, address in sorted(self._groups.items()):
-            functions = self._describe(address) if address.startswith("lambda://") else None
-            found.append(WorkerView(group, address=address, functions=functions))
-        return found
+        found = [WorkerView(group, address=address) for group, address in sorted(self._groups.items())]
+        return [self._descriptions.add(each) for each in found]
+
+    def missing(self, address: str) -> str:
+        return self._descriptions.missing(address)

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
-from resonate_infra.console.times import age, full_instant, iso_instant, short_instant
+from resonate_infra.console.times import age, final_instant, full_instant, iso_instant, short_instant
 from resonate_infra.inspection.texts import duration
 
 BASE: Final = "/console"
@@ -82,6 +82,7 @@ def environment() -> Environment:
         "full": full_instant,
         "iso": iso_instant,
         "age": age,
+        "final_instant": final_instant,
         "duration": duration,
         "cut": cut,
         "headline": headline,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +18,8 @@ _STEPS_MS = (
 """Distances (ms) between the labels of an axis."""
 MOST_LABELS = 6
 """Maximum number of distances between labels on an axis."""
+_FINAL = re.compile(r"(.*\b(?:next at|waiting until) )(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)", re.DOTALL)
+"""A text about a wait, with the instant at its end (`resonate.payloads.waits`)."""
 FAR = datetime(9999, 1, 1, tzinfo=UTC)
 
 
@@ -51,6 +54,17 @@ def iso_instant(at: int) -> str:
     """Return an instant (ms) for the attribute `datetime` of an element, or an empty text for "never"."""
     found = moment(at)
     return "" if found is None else f"{found:%Y-%m-%dT%H:%M:%S}.{found.microsecond // 1000:03d}Z"
+
+
+def final_instant(text: str) -> tuple[str, int | None]:
+    """Return a text about a wait without the instant at its end, and this instant (ms). None if it has none."""
+    found = _FINAL.fullmatch(text)
+    if found is None:
+        return text, None
+    try:
+        return found[1], round(datetime.fromisoformat(found[2]).timestamp() * 1000)
+    except ValueError:
+        return text, None
 
 
 def age(at: int, now: int) -> str:

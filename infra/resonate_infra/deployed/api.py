@@ -24,10 +24,12 @@ from resonate_store.model.execution_requests import ExecutionDelete
 from resonate_store.model.requests import PromiseGet
 from resonate_store.protocol.debug import RequestClock
 from resonate_store.protocol.service import Service
+from resonate_store.protocol.workers import AnnouncedWorker, WorkerView
 from resonate_store.settings import SettingsError, groups_of, number_of
 
 if TYPE_CHECKING:
     from resonate_infra.authentication import Authentication
+    from resonate_infra.deployed.debugging import TableDebug
 
 logger = logging.getLogger("resonate.api")
 
@@ -83,6 +85,26 @@ class ApiSettings(Struct, frozen=True, kw_only=True):
             debug_requests=debug_requests,
             retention_s=retention_of(environment) if debug_requests else 0,
         )
+
+
+class ApiWorkers:
+    """Directory of the workers that a deployment pushes to. No worker polls it, so none announces its functions.
+
+    Args:
+        groups: the push address of each worker group.
+    """
+
+    def __init__(self, groups: Mapping[str, str]) -> None:
+        self._groups = groups
+
+    def announce(self, worker: AnnouncedWorker, prefix: str) -> bool:  # noqa: ARG002
+        return False
+
+    def workers(self, prefix: str) -> list[WorkerView]:
+        """Return the groups with their addresses. Only a caller with access to all ids sees them."""
+        if prefix:
+            return []
+        return [WorkerView(group, address=address) for group, address in sorted(self._groups.items())]
 
 
 class Api:
@@ -148,12 +170,20 @@ class Api:
         """Answer one request of the protocol. Return the HTTP status and the response envelope (`Service.answer`)."""
         store = self.store.open()
         try:
-            if not self.settings.debug_requests:
-                return Service(store, guard=self.guard, clock=self.clock, refused=_REFUSED).answer(body)
-            from resonate_infra.deployed.debugging import TableDebug  # Imported only if it is used.
+            debug: TableDebug | None = None
+            if self.settings.debug_requests:
+                from resonate_infra.deployed.debugging import TableDebug  # Imported only if it is used.
 
-            debug = TableDebug(store, self.clock, self.settings.retention_s)
-            return Service(debug, guard=self.guard, debug=debug, clock=self.clock, refused=_REFUSED).answer(body)
+                debug = TableDebug(store, self.clock, self.settings.retention_s)
+            service = Service(
+                debug or store,
+                guard=self.guard,
+                debug=debug,
+                directory=ApiWorkers(self.settings.groups),
+                clock=self.clock,
+                refused=_REFUSED,
+            )
+            return service.answer(body)
         finally:
             store.close()
 

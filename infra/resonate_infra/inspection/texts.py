@@ -96,6 +96,14 @@ def duration(milliseconds: int) -> str:
     return f"{seconds // 86_400}d {seconds % 86_400 // 3600}h"
 
 
+def exact_duration(milliseconds: int) -> str:
+    """Return a duration (ms) with one unit and without rounding, such as 90m or 7d. A field of a form takes it."""
+    for unit_ms, unit in ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")):
+        if milliseconds and milliseconds % unit_ms == 0:
+            return f"{milliseconds // unit_ms}{unit}"
+    return f"{milliseconds}ms"
+
+
 def taken_ms(promise: PromiseView) -> int | None:
     """Return how long (ms) a settled promise took, or None if it is pending."""
     return None if promise.settled_at is None else promise.settled_at - begin_of(promise)

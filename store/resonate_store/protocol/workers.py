@@ -1,6 +1,7 @@
-"""Requests about the workers that poll a server: `worker.announce` and `worker.search` (docs/protocol.md 2.3).
+"""Requests about the workers of a server: `worker.announce` and `worker.search` (docs/protocol.md 2.3).
 
-They are additions to the official protocol. A server that workers do not poll answers them as unknown kinds.
+They are additions to the official protocol, and other servers answer them as unknown kinds. Workers do not poll a
+deployed API, which refuses every announcement.
 """
 
 from __future__ import annotations

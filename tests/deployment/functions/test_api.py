@@ -135,6 +135,14 @@ def test_api_without_key_refuses_unsigned_requests(stack: OfflineStack, event: L
         assert stack.invoke("ApiFunction", passed_on)["statusCode"] == 403
 
 
+def test_api_names_the_groups_and_admits_no_announcement(stack: OfflineStack) -> None:
+    answer = ask(stack, "worker.search", {})
+    assert answer.status == 200
+    assert [each["group"] for each in answer.data["workers"]] == ["default", "worker"]
+    assert {each["address"].partition("://")[0] for each in answer.data["workers"]} == {"lambda"}
+    assert ask(stack, "worker.announce", {"group": "worker", "id": "w", "functions": []}).status == 400
+
+
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[OfflineStack]:
     parameters = {
@@ -158,6 +166,15 @@ def test_api_with_key_verifies_tokens(guarded: OfflineStack) -> None:
     assert status(token(iss="them")) == 401
     assert status(token(prefix="t2.")) == 403
     assert status(None) == 401
+
+
+def test_token_for_some_ids_does_not_see_the_groups(guarded: OfflineStack) -> None:
+    def groups(auth: str) -> list[str]:
+        found = ask(guarded, "worker.search", {}, auth=auth, signed=False)
+        return [each["group"] for each in found.data["workers"]]
+
+    assert groups(token(prefix="")) == ["default", "worker"]
+    assert groups(token(prefix="t1.")) == []
 
 
 def test_api_admits_pages_of_listed_origins(guarded: OfflineStack) -> None:

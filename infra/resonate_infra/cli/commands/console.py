@@ -38,7 +38,7 @@ def console(
     else:
         assert store.distant is not None
         server: ServerSettings = store.distant.server
-        backend = ServerBackend(server, f"Promises: {server.url}", session.clock)
+        backend = ServerBackend(server, f"Promises: {server.url}", session.clock, describe=describe)
     try:
         sockets = listen(LOOPBACK, port)
     except CannotListen as error:
@@ -60,11 +60,14 @@ def _groups() -> dict[str, str]:
         raise Failure(str(error), USAGE) from error
 
 
-def describe(address: str) -> list[dict[str, Any]] | None:
-    """Ask a Lambda function for the descriptions of its functions. Return None if it does not answer that."""
-    import boto3
+def describe(address: str) -> list[dict[str, Any]] | str:
+    """Ask a Lambda function for the descriptions of its functions. Return them, or why they are not known."""
+    try:
+        import boto3
+        from botocore.exceptions import BotoCoreError, ClientError
+    except ModuleNotFoundError:
+        return "to ask Lambda functions what they serve: pip install 'resonate-serverless[aws,cli]'"
     import msgspec
-    from botocore.exceptions import BotoCoreError, ClientError
 
     from resonate_infra.inspection.descriptions import functions_in
 
@@ -75,6 +78,12 @@ def describe(address: str) -> list[dict[str, Any]] | None:
             InvocationType="RequestResponse",
             Payload=msgspec.json.encode({"kind": "describe"}),
         )
-        return functions_in(msgspec.json.decode(answer["Payload"].read()))
-    except (BotoCoreError, ClientError, msgspec.MsgspecError):
-        return None
+        found = functions_in(msgspec.json.decode(answer["Payload"].read()))
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "an error")
+        return f"asked with your AWS credentials what it serves, it answered {code}"
+    except BotoCoreError as error:
+        return f"it cannot be asked with your AWS credentials what it serves: {error}"
+    except msgspec.MsgspecError:
+        found = None
+    return "it does not answer what it serves" if found is None else found

@@ -21,13 +21,23 @@ MOST_TASKS: Final = 50
 
 
 class Group(Struct):
-    """A worker group: its processes, the address that it is pushed to, and the descriptions of its functions."""
+    """A worker group.
+
+    Attributes:
+        name: its name.
+        processes: the ids of the processes that poll for it.
+        addresses: the addresses that its tasks are pushed to.
+        functions: the descriptions of its functions, by name.
+        described: whether its functions are known.
+        missing: why they are not known, or an empty text.
+    """
 
     name: str
     processes: list[str]
     addresses: list[str]
     functions: dict[str, dict[str, Any]]
     described: bool
+    missing: str = ""
 
 
 class Unserved(Struct):
@@ -42,9 +52,14 @@ class Unserved(Struct):
 
 def listing(visit: Visit) -> Response:
     """Show the workers by group."""
-    found = visit.state.backend.workers(visit.token)
+    backend = visit.state.backend
+    found = backend.workers(visit.token)
+    groups = groups_of(found or ())
+    for group in groups:
+        if not group.described:
+            group.missing = next((why for each in group.addresses if (why := backend.missing(each))), "")
     template = "parts/workers.html" if visit.get("part") else "workers.html"
-    return visit.page(template, groups=groups_of(found or ()), known=found is not None, tasks=_tasks(visit))
+    return visit.page(template, groups=groups, known=found is not None, tasks=_tasks(visit))
 
 
 def groups_of(workers: Sequence[WorkerView]) -> list[Group]:

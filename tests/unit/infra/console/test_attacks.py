@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from resonate.payloads.codec import encode
+from resonate_infra.console.application import MOST_FORM_BYTES
 from resonate_infra.console.rendering import url
 from resonate_store.model.message_requests import MessageSend, TaskPublish
 from resonate_store.model.records import Value
@@ -25,12 +26,13 @@ from resonate_store.model.requests import (
     TaskHalt,
     TaskSuspend,
 )
-from resonate_store.model.schedule_requests import ScheduleCreate, ScheduleTrigger
+from resonate_store.model.schedule_requests import ScheduleCreate, ScheduleGet, ScheduleTrigger
 from resonate_store.model.tags import AFTER, BRANCH, ELAPSED, FUNC, ORIGIN, PARENT, PREFIX, SCOPE, TAKEN, TARGET, TIMER
 from resonate_store.protocol.workers import WorkerView
 from tests.support.console_demo import HOUR, LATER, MONDAY, told
-from tests.support.console_pages import Pages
+from tests.support.console_pages import Pages, fields_in
 from tests.support.hypothesis_settings import examples
+from tests.support.present import present
 
 OWN = "http://localhost:8001"
 FOREIGN = "http://evil.example"
@@ -150,6 +152,7 @@ def paths_of(text: str) -> list[str]:
         url("/promise", id=f"{id}.3", part="panel"),
         url("/people"),
         url("/schedules"),
+        url("/schedule", id=text),
         url("/workers"),
         url("/start", func=text, target=text),
         url("/start", func=text, target=f"{text}2", by_hand="1"),
@@ -306,3 +309,16 @@ def test_many_promises_for_people_are_a_small_page(pages: Pages) -> None:
     assert page.count("Resolve</button>") == 100
     assert "More promises wait than one page shows." in page
     assert len(page) < SMALL
+
+
+@pytest.mark.parametrize("name", PAYLOADS)
+def test_form_of_schedule_keeps_a_forged_payload(pages: Pages, name: str) -> None:
+    pages.shop.ask(ScheduleCreate("s", "@hourly", "s.x", HOUR, PAYLOADS[name], {TARGET: "poll://any@x"}))
+    before = pages.store.apply(ScheduleGet("s")).schedule
+    assert before is not None
+    fields = fields_in(pages.get("/schedule?id=s"))
+    too_large = len(PAYLOADS[name].data or "") > MOST_FORM_BYTES  # the request has the param, so the server refuses it
+    status = pages.post("/schedules/update", {**fields, "cron": "@daily"}).status_code
+    assert status == (413 if too_large else 303)
+    after = present(pages.store.apply(ScheduleGet("s")).schedule)
+    assert (after.cron, after.promise_param) == ("@hourly" if too_large else "@daily", before.promise_param)

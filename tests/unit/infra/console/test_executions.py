@@ -23,7 +23,7 @@ def test_list_shows_what_each_execution_does(filled: Pages) -> None:
     assert rows["order-4121"][5:] == [
         "2",
         "order-4121.2: attempt 2 failed: TimeoutError: payments.example.com did not answer within 10 s;"
-        " next at 2026-11-30T09:42:40Z",
+        " next at 09:42:40",
     ]
     assert [rows[id][0] for id in ("refund-88", "refund-87", "order-4101", "order-4122")] == [
         *("halted", "canceled", "resolved", "waiting"),
@@ -100,5 +100,5 @@ def test_server_of_the_official_protocol_is_searched() -> None:
     buttons = pages.text("/execution?id=order-4119").partition("Function")[0]
     assert [word for word in ("Redrive", "Fork", "Delete") if word in buttons] == []
     assert "order-4122.2" in pages.text("/people")
-    assert "This server does not tell which workers it knows." in pages.text("/workers")
+    assert "This server does not answer which workers it knows." in pages.text("/workers")
     assert "Backfill" not in pages.text("/schedules")

@@ -232,6 +232,7 @@ FORMS: list[tuple[str, dict[str, str], int]] = [
     ("/promise/settle", {"id": "a\t", "state": "resolved"}, 404),
     ("/promise/settle", {"id": "nothing", "state": "resolved", "back": "//evil.example"}, 404),
     ("/schedules/backfill", {"id": "x", "from": "9" * 400}, 400),
+    ("/schedules/update", {"id": "x", "cron": "@hourly"}, 404),
     ("/clock", {"step": "__class__"}, 400),
     ("/sign-in", {"jwt": "a\r\nSet-Cookie: x=1"}, 303),
 ]
@@ -283,6 +284,7 @@ def two_tenants() -> Pages:
             "/export?id=t2.a",
             "/people",
             "/schedules",
+            "/schedule?id=t2.s",
             "/workers",
             "/execution?id=t1.%2f..%2ft2.a",
             "/execution?id=t1.a%00t2.a",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
+from resonate.payloads.codec import encode, encode_call
+from resonate_store.model.records import EMPTY, Schedule, Value
 from resonate_store.model.requests import PromiseGet
 from resonate_store.model.schedule_requests import ScheduleCreate, ScheduleGet
 from tests.support.console_demo import HOUR, MONDAY, Shop
-from tests.support.console_pages import Pages, rows_in
+from tests.support.console_pages import Pages, fields_in, rows_in
 from tests.support.present import present
 
 
@@ -47,3 +51,112 @@ def test_missed_occurrences_are_created_later(pages: Pages, shop: Shop) -> None:
     assert pages.refused("/schedules/backfill", {"id": "s"}) == (400, "Give the begin of the part of the past")
     status, problem = pages.refused("/schedules/backfill", {"id": "s", "from": "1990-01-01"})
     assert (status, "1000" in problem) == (400, True)
+
+
+def stored(pages: Pages, id: str) -> Schedule:
+    return present(pages.store.apply(ScheduleGet(id)).schedule)
+
+
+def test_form_of_schedule_without_changes_changes_nothing(pages: Pages, shop: Shop, subtests: pytest.Subtests) -> None:
+    tags = {"resonate:target": "poll://any@x", "customer": "c-88", "a=b": "ä\n<b>"}
+    call = encode_call("order", (1, {"a": [None]}), {"note": "it's <i>"}, 3)
+    encrypted = Value({"x-encryption-key-id": "k", "content-encoding": "x"}, "abcd")
+    for name, param in (
+        ("call", call),
+        ("data", encode({"a": "</textarea>"}, "it")),
+        ("none", EMPTY),
+        ("large", encode("x" * 20_000, "it")),
+        ("other", Value(None, "bm90IGpzb24=")),
+        ("encrypted", encrypted),
+    ):
+        shop.ask(
+            ScheduleCreate(name, "@daily", "s.{{.timestamp}}", 5_400_000, param, tags, None, "latest", "skip", "a\nb")
+        )
+        before = stored(pages, name)
+        with subtests.test(param=name):
+            assert (
+                pages.done("/schedules/update", fields_in(pages.get(f"/schedule?id={name}"))) == f"{name} is changed."
+            )
+            assert stored(pages, name) == before
+
+
+def test_schedule_is_changed_by_its_form(pages: Pages, shop: Shop) -> None:
+    tags = {"resonate:target": "poll://any@x", "resonate:func": "order", "customer": "c-88"}
+    param = encode_call("order", (1,), {}, 1)
+    shop.ask(ScheduleCreate("s", "@daily", "s.{{.timestamp}}", HOUR, param, tags))
+    assert "Change" in rows_in(pages.get("/schedules"))[0][4]
+    fields = fields_in(pages.get("/schedule?id=s"))
+    assert (fields["timeout"], fields["timezone"], fields["tags"]) == ("1h", "UTC", '{"customer": "c-88"}')
+
+    changed = {
+        "cron": "0 6 * * mon",
+        "timezone": "Europe/Berlin",
+        "catch_up": "none",
+        "overlap": "skip",
+        "func": "refund",
+        "args": "[2]",
+        "kwargs": '{"why": "x"}',
+        "version": "2",
+        "target": "mail",
+        "timeout": "90m",
+        "promise_id": "t.{{.timestamp}}",
+        "tags": '{"customer": "c-89"}',
+        "description": "weekly",
+    }
+    pages.done("/schedules/update", {**fields, **changed})
+    found = stored(pages, "s")
+    assert found.promise_tags == {
+        "resonate:target": "poll://any@mail",
+        "resonate:func": "refund",
+        "customer": "c-89",
+    }
+    assert found.promise_param == encode_call("refund", (2,), {"why": "x"}, 2)
+    assert (found.cron, found.timezone, found.catch_up, found.overlap) == (
+        *("0 6 * * mon", "Europe/Berlin", "none", "skip"),
+    )
+    assert (found.promise_timeout, found.promise_id, found.description) == (90 * 60_000, "t.{{.timestamp}}", "weekly")
+    assert fields_in(pages.get("/schedule?id=s")) == {
+        **fields,
+        **changed,
+        "target": "poll://any@mail",
+        "seen": fields_in(pages.get("/schedule?id=s"))["seen"],
+    }
+
+    status, problem = pages.refused("/schedules/update", {**fields, "cron": "@hourly"})
+    assert (status, problem) == (409, "The schedule was changed after this form was opened: open it again")
+
+
+def test_wrong_change_of_schedule_is_refused(pages: Pages, shop: Shop, subtests: pytest.Subtests) -> None:
+    tags = {"resonate:target": "poll://any@x"}
+    shop.ask(ScheduleCreate("s", "@daily", "s.{{.timestamp}}", HOUR, encode_call("f", (), {}, 1), tags))
+    fields, before = fields_in(pages.get("/schedule?id=s")), stored(pages, "s")
+    for name, text in (
+        ("cron", ""),
+        ("cron", "every day"),
+        ("timezone", "Mars"),
+        ("catch_up", "some"),
+        ("overlap", ""),
+        ("timeout", "soon"),
+        ("args", "{}"),
+        ("kwargs", "[]"),
+        ("kwargs", "{"),
+        ("version", "x"),
+        ("func", ""),
+        ("tags", "[]"),
+        ("tags", '{"a": 1}'),
+        ("tags", '{"resonate:target": "x"}'),
+    ):
+        with subtests.test(name=name, text=text):
+            assert pages.refused("/schedules/update", {**fields, name: text})[0] == 400
+            assert stored(pages, "s") == before
+    assert pages.refused("/schedules/update", {**fields, "id": "t"})[0] == 404
+
+
+def test_server_without_updates_shows_no_form() -> None:
+    pages = Pages(old=True)
+    pages.shop.ask(
+        ScheduleCreate("s", "@daily", "s.{{.timestamp}}", HOUR, promise_tags={"resonate:target": "poll://any@x"})
+    )
+    assert "Change" not in pages.text("/schedules")
+    pages.get("/schedule?id=s", 409)
+    pages.get("/schedule?id=t", 404)

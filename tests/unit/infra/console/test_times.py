@@ -4,6 +4,7 @@ import pytest
 
 from resonate_infra.console.times import (
     age,
+    final_instant,
     full_instant,
     iso_instant,
     labels_of_axis,
@@ -67,3 +68,19 @@ def test_axis_has_few_round_labels(length: int, labels: str) -> None:
 def test_axis_of_a_growing_execution_stays_until_it_is_full() -> None:
     assert {stable_length(length) for length in range(10_001, 12_001, 100)} == {12_000}
     assert stable_length(0) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "before", "at"),
+    [
+        ("attempt 2 failed: no; next at 2026-11-30T09:00:00Z", "attempt 2 failed: no; next at ", NOW),
+        ("a.1: waiting until 2026-11-30T09:00:00Z", "a.1: waiting until ", NOW),
+        ("a\nb; next at 2026-11-30T09:00:00Z", "a\nb; next at ", NOW),
+        ("waiting until never", "waiting until never", None),
+        ("next at 2026-11-30T09:00:00Z; none is connected", "next at 2026-11-30T09:00:00Z; none is connected", None),
+        ("next at 2026-99-30T09:00:00Z", "next at 2026-99-30T09:00:00Z", None),
+        ("ValueError: 2026-11-30T09:00:00Z", "ValueError: 2026-11-30T09:00:00Z", None),
+    ],
+)
+def test_instant_at_the_end_of_a_wait_is_found(text: str, before: str, at: int | None) -> None:
+    assert final_instant(text) == (before, at)

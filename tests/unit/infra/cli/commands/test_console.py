@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from botocore.exceptions import ClientError, NoCredentialsError
 
 from resonate_infra.cli.commands import console
 from resonate_infra.server.assembly import Server
@@ -51,6 +52,10 @@ class Aws:
         assert invocation["InvocationType"] == "RequestResponse"
         assert json.loads(invocation["Payload"]) == {"kind": "describe"}
         shop = invocation["FunctionName"] == "shop"
+        if invocation["FunctionName"] == "secret":
+            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "Invoke")
+        if invocation["FunctionName"] == "far":
+            raise NoCredentialsError
         return {
             "Payload": Body({"functions": [{"name": "f"}]} if shop else {"errorMessage": "expected an execute message"})
         }
@@ -59,4 +64,6 @@ class Aws:
 def test_function_is_asked_for_its_descriptions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("boto3.client", lambda _: Aws())
     assert console.describe("lambda://shop") == [{"name": "f"}]
-    assert console.describe("lambda://other") is None
+    assert console.describe("lambda://other") == "it does not answer what it serves"
+    assert "AccessDeniedException" in console.describe("lambda://secret")
+    assert "Unable to locate credentials" in console.describe("lambda://far")
