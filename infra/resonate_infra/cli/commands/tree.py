@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,10 +16,12 @@ from resonate.payloads.waits import shortened
 from resonate_infra.cli.completion import ExecutionId
 from resonate_infra.cli.display import STYLES, console, write_json
 from resonate_infra.cli.session import Session, connected
-from resonate_infra.inspection.exits import NOT_FOUND, Failure
+from resonate_infra.inspection.arguments import milliseconds_of
+from resonate_infra.inspection.exits import INTERRUPTED, NOT_FOUND, USAGE, Failure
 from resonate_infra.inspection.texts import (
     duration,
     function_of,
+    instant,
     outcome,
     promise_json,
     shown_version,
@@ -32,15 +38,92 @@ if TYPE_CHECKING:
 history = typer.Typer(help="Export the records of an execution.")
 
 
+SHORTEST_INTERVAL_MS = 200
+"""Minimum milliseconds between two reads of a tree that is watched."""
+
+
 @connected
-def tree(session: Session, id: ExecutionId) -> None:
+def tree(
+    session: Session,
+    id: ExecutionId,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Draw it again until it has ended, or Ctrl-C.")] = False,
+    interval: Annotated[
+        str, typer.Option("--interval", metavar="SECONDS", help="How often --watch reads it. Also 500ms, 1m.")
+    ] = "1",
+) -> None:
     """Show an execution as a tree of its calls, each with state, time, attempts and outcome."""
 
+    if watch:
+        _watch(session, id, milliseconds_of(interval, "--interval"))
+        return
     root = call_tree(session, id)
     if session.as_json:
         write_json(tree_json(root, session.raw))
     else:
         console().print(drawn(root, session.clock.now()))
+
+
+def _watch(session: Session, id: str, interval_ms: int) -> None:
+    """Show a tree until its root is settled.
+
+    Raises:
+        Failure: the promise does not exist, or the store does not answer.
+        typer.Exit: Ctrl-C ended it.
+    """
+    if interval_ms < SHORTEST_INTERVAL_MS:
+        raise Failure(f"--interval is at least {SHORTEST_INTERVAL_MS}ms, not {interval_ms}ms", USAGE)
+    try:
+        root = call_tree(session, id)
+        session.persist()
+        with _shown(session) as show:
+            show(root)
+            while root.pending:
+                session.clock.sleep(interval_ms)
+                root = call_tree(session, id)
+                show(root)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@contextlib.contextmanager
+def _shown(session: Session) -> Generator[Callable[[TreeNode], None]]:
+    """Draw a tree in place on a terminal. Otherwise write it after each change."""
+    screen = console()
+    if session.as_json or not screen.is_terminal:
+        yield _Changes(session)
+        return
+    from rich.live import Live
+
+    with Live(console=screen, auto_refresh=False, vertical_overflow="crop") as live:
+
+        def show(root: TreeNode) -> None:
+            if not root.pending:
+                live.vertical_overflow = "visible"  # The last drawing stays, so it must be complete.
+            live.update(drawn(root, session.clock.now()), refresh=True)
+
+        yield show
+
+
+class _Changes:
+    """Writer of a tree whenever more than its durations has changed: as text, or as JSON on one line."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._latest: Any = None
+
+    def __call__(self, root: TreeNode) -> None:
+        document = tree_json(root, self._session.raw)
+        if document == self._latest:
+            return
+        first, self._latest = self._latest is None, document
+        if self._session.as_json:
+            print(json.dumps(document, ensure_ascii=False), flush=True)
+            return
+        now = self._session.clock.now()
+        if not first:
+            print(f"--- {instant(now)}")
+        console().print(drawn(root, now))
+        sys.stdout.flush()
 
 
 def tree_json(node: TreeNode, raw: bool) -> dict[str, Any]:
