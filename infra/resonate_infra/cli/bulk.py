@@ -101,6 +101,7 @@ def run_bulk(
             return
         _confirm(name, ids, search, yes)
         journal = _Journal.create(session, name, begun, ids)
+        print(f"if it is interrupted, --resume {shlex.quote(str(journal.path))} continues it", file=sys.stderr)
     left = journal.left
     with journal:
         interrupted = _carry_out(name, left, operation, journal, already=len(journal.ids) - len(left))
@@ -231,7 +232,7 @@ def _carry_out(name: str, ids: Sequence[str], operation: Operation, journal: _Jo
                 raise failure from None
             journal.note(id, effect)
             speed = progress.tasks[0].speed if progress.tasks else None
-            progress.update(bar, advance=1, rate=f"{speed:.0f}/s" if speed else "")
+            progress.update(bar, advance=1, rate=f"{speed:.{0 if speed >= 10 else 1}f}/s" if speed else "")
     return bool(interrupted) and bool(journal.left)
 
 

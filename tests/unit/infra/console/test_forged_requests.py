@@ -392,7 +392,7 @@ def test_credentials_of_the_console_are_not_shown(
 def test_clock_moves_only_with_debug_requests(table: bool) -> None:
     pages = Pages(debug=False)
     if table:
-        backend = TableBackend(ConsoleSession(pages.store, pages.clock), "a table", {}, lambda _: None)
+        backend = TableBackend(ConsoleSession(pages.store, pages.clock), "a table", {}, lambda _: "")
         pages.client = Browser(console(backend), OWN)
     pages.shop.begin("a", MONDAY)
     pages.shop.sleep("a.1", MONDAY, MONDAY + 1_000)
