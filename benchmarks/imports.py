@@ -1,4 +1,4 @@
-"""Time of a cold start, in milliseconds: importing this project, and the worker function with its client.
+"""Time of a cold start, in milliseconds: importing this project, the worker function with its client, the command line.
 
     python benchmarks/imports.py [--check] [--runs N]
 
@@ -8,6 +8,9 @@ Each figure is the least time of several runs, without that of the bare interpre
 - `worker`: the worker function, which creates its client of DynamoDB when it is imported, as in Lambda
 
 The limits are shares of `boto3` with one client of DynamoDB, measured in the same run.
+
+`cli` is the whole process of `resonate --version`, beside a process that only imports Typer. A help text takes longer,
+because Typer draws it by Rich. A command with arguments takes longer, because Typer reads them by pydantic.
 
 Every run is a fresh interpreter, and the programs take turns. The time is processor time (user and system), so that a
 busy machine has less influence. On an idle machine it equals real time. Bytecode is compiled before, as in the layer.
@@ -26,9 +29,21 @@ ROOT = Path(__file__).parents[1]
 LIMITS = {"resonate": 0.36, "worker": 0.6}
 """The largest share of the time of boto3."""
 
+CLI_LIMIT = 1.5
+"""The largest ratio of the command line to a process that imports Typer."""
+
 CLIENT = "import boto3; boto3.client('dynamodb')"
 WORKER = "import os; os.environ['AWS_LAMBDA_RUNTIME_API'] = '127.0.0.1:9001'; import functions.worker.app"
-PROGRAMS = {"bare": "pass", "resonate": "import resonate", "boto3": CLIENT, "worker": WORKER}
+CLI = """import os, sys; sys.stdout = open(os.devnull, 'w')
+from resonate_infra.cli.main import main; main(['--version'])"""
+PROGRAMS = {
+    "bare": "pass",
+    "resonate": "import resonate",
+    "boto3": CLIENT,
+    "worker": WORKER,
+    "typer": "import typer",
+    "cli": CLI,
+}
 END = "\nimport os; os._exit(0)"
 ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "us-east-1",
@@ -68,12 +83,13 @@ def measure(runs: int) -> dict[str, float]:
 
 
 def report(least: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """Return what each program takes beyond the bare interpreter, and its share of boto3, with the limits."""
+    """Return what each program takes beyond the bare interpreter, and its shares, with the limits."""
     added = {name: took - least["bare"] for name, took in least.items() if name != "bare"}
     return {
         "added_ms": {name: round(took, 1) for name, took in added.items()},
         "of_boto3": {name: round(added[name] / added["boto3"], 3) for name in LIMITS},
         "limits": LIMITS,
+        "cli": {"of_typer": round(least["cli"] / least["typer"], 3), "limit": CLI_LIMIT},
     }
 
 
@@ -85,6 +101,7 @@ def main() -> int:
     figures = report(measure(max(7, arguments.runs)))
     print(json.dumps(figures, indent=2))
     over = [name for name, limit in LIMITS.items() if figures["of_boto3"][name] > limit]
+    over += ["cli"] if figures["cli"]["of_typer"] > CLI_LIMIT else []
     for name in over:
         print(f"{name} is above its limit", file=sys.stderr)
     return 1 if over and arguments.check else 0

@@ -21,8 +21,9 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from resonate_infra.cli.connection import before_commands
 from resonate_infra.cli.parameters import help_of
-from resonate_infra.cli.session import before_commands
+from resonate_infra.distributions import OURS, version_of
 from resonate_infra.inspection.exits import BROKEN_PIPE, FAILED, UNREACHABLE, Failure, code_for
 
 
@@ -176,9 +177,7 @@ def _told(message: str, code: int) -> int:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        print(f"resonate {version('resonate-serverless')}")
+        print(f"resonate {version_of(OURS) or 'of an unknown version'}")
         raise typer.Exit
 
 

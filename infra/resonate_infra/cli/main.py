@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from resonate_infra.distributions import conflict
 from resonate_infra.inspection.exits import INTERRUPTED
 
 
@@ -18,8 +19,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code, one of `resonate_infra.inspection.exits`.
     """
     try:
-        from resonate_infra.distributions import conflict
-
         if (line := conflict()) is not None:
             print(f"warning: {line}", file=sys.stderr)
         try:

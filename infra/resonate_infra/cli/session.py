@@ -1,6 +1,6 @@
-"""Connection of a command to a server or a table, and the options that all commands share.
+"""Connection of a command to a server or a table.
 
-`connected` adds these options to a command and passes it a `Session` made of them.
+`connected` adds the options of `connection` to a command, and passes it a `Session` made of them.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import inspect
 import os
 import shlex
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from resonate_infra.cli.connection import OPTIONS, shared_parameters
 from resonate_infra.cli.parameters import help_of
 from resonate_infra.inspection.exits import USAGE, Failure
 from resonate_infra.inspection.session import StoreSession
@@ -23,56 +24,6 @@ if TYPE_CHECKING:
     from resonate_store.model.clock import Clock
     from resonate_store.model.servers import ServerSettings
     from resonate_store.remote.store import HttpStore
-
-_PANEL = "Connection and output"
-_OPTIONS: dict[str, tuple[Any, Any]] = {
-    "url": (
-        Annotated[
-            str | None,
-            typer.Option(
-                "--url",
-                metavar="URL",
-                rich_help_panel=_PANEL,
-                help="The Resonate server. Default: RESONATE_URL, or http://localhost:8001.",
-            ),
-        ],
-        None,
-    ),
-    "table": (
-        Annotated[
-            str | None,
-            typer.Option(
-                "--table",
-                metavar="NAME",
-                rich_help_panel=_PANEL,
-                help="The DynamoDB table, instead of a server. Default: RESONATE_TABLE.",
-            ),
-        ],
-        None,
-    ),
-    "token": (
-        Annotated[
-            str | None,
-            typer.Option(
-                "--token",
-                metavar="JWT",
-                rich_help_panel=_PANEL,
-                help="The token for the server. Default: RESONATE_TOKEN.",
-            ),
-        ],
-        None,
-    ),
-    "as_json": (
-        Annotated[bool, typer.Option("--json", rich_help_panel=_PANEL, help="Write JSON, for scripts.")],
-        False,
-    ),
-    "raw": (
-        Annotated[
-            bool, typer.Option("--raw", rich_help_panel=_PANEL, help="Show payloads as they are stored, not decoded.")
-        ],
-        False,
-    ),
-}
 
 
 class Session(StoreSession):
@@ -174,57 +125,22 @@ class Session(StoreSession):
         return store
 
 
-WITHOUT = ("dev", "init", "lint")
-"""Commands that do not connect to promises."""
-
-
 def connected(command: Callable[..., None]) -> Callable[..., None]:
     """Decorate a command whose first parameter is a `Session`: add the options of connection and output."""
     signature = inspect.signature(command, eval_str=True)
     own = [parameter for name, parameter in signature.parameters.items() if name != "session"]
-    shared = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-        for name, (annotation, default) in _OPTIONS.items()
-    ]
+    parameters = shared_parameters()
 
     def run(ctx: typer.Context, **given: Any) -> None:
         in_front: dict[str, Any] = ctx.find_root().obj or {}
-        shared: dict[str, Any] = {name: given.pop(name) or in_front.get(name) for name in _OPTIONS}
+        shared: dict[str, Any] = {name: given.pop(name) or in_front.get(name) for name in OPTIONS}
         session = Session(**shared)
         command(session, **given)
 
     run.__name__, run.__doc__, run.__module__ = command.__name__, help_of(command), command.__module__
     context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-    run.__signature__ = inspect.Signature([context, *own, *shared])  # pyright: ignore[reportFunctionMemberAccess]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (context, *own, *shared)}
-    return run
-
-
-def before_commands(callback: Callable[..., None]) -> Callable[..., None]:
-    """Decorate the callback of the whole command line, so that these options may also be given before the command.
-
-    A command without these options refuses them.
-    """
-    signature = inspect.signature(callback, eval_str=True)
-    context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-    shared = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-        for name, (annotation, default) in _OPTIONS.items()
-    ]
-    parameters = [context, *signature.parameters.values(), *shared]
-
-    def run(ctx: typer.Context, **given: Any) -> None:
-        in_front = {name: given.pop(name) for name in _OPTIONS}
-        said = [name for name, value in in_front.items() if value]
-        if said and ctx.invoked_subcommand in WITHOUT:
-            option = "--json" if said[0] == "as_json" else f"--{said[0]}"
-            raise Failure(f"{option} does not belong before {ctx.invoked_subcommand}: it has options of its own", USAGE)
-        ctx.obj = in_front
-        callback(**given)
-
-    run.__name__, run.__doc__, run.__module__ = callback.__name__, callback.__doc__, callback.__module__
-    run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    run.__signature__ = inspect.Signature([context, *own, *parameters])  # pyright: ignore[reportFunctionMemberAccess]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (context, *own, *parameters)}
     return run
 
 

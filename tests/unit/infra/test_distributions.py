@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import resonate
-from resonate_infra.distributions import conflict
+from resonate_infra.distributions import conflict, version_of
 from resonate_infra.testing.plugin import pytest_load_initial_conftests
 from tests.support.command_line import CommandLine
 
@@ -39,6 +39,16 @@ def test_conflict_is_a_warning_of_command_line_and_plugin(
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     pytest_load_initial_conftests()
     assert capsys.readouterr().err.splitlines() == [line]
+
+
+def test_version_is_that_of_the_metadata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [version_of(name) for name in ("resonate-serverless", "msgspec", "resonate-sdk")] == [
+        version("resonate-serverless"),
+        version("msgspec"),
+        None,
+    ]
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "missing.zip"), *sys.path])
+    assert CommandLine().ok("--version").out == f"resonate {version('resonate-serverless')}\n"
 
 
 def test_version_of_the_package_is_read_lazily() -> None:

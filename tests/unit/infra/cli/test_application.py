@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,16 @@ def test_missing_command_shows_help_and_is_exit_code_2() -> None:
         ran = CommandLine().run(*arguments)
         assert (ran.code, ran.err) == (2, "")
         assert "Commands" in ran.out
+
+
+def test_start_imports_typer_and_little_else() -> None:
+    script = "import sys; from resonate_infra.cli.main import main; main(['--version']); print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    version, imported = run.stdout.splitlines()
+    assert version.startswith("resonate ")
+    assert "resonate_infra.cli.application" in imported.split()
+    slow = {"resonate", "resonate_store", "msgspec", "rich", "pydantic", "boto3", "starlette", "importlib.metadata"}
+    assert slow & {*imported.split()} == set()
 
 
 REFUSED: list[tuple[str, int, str]] = [
