@@ -24,7 +24,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from msgspec.structs import replace
 
 from resonate.errors import DecryptionError
+from resonate.errors.mistakes import ArgumentValueError
 from resonate.payloads.readable import ENCRYPTED
+from resonate.validation import require
 from resonate_store.interface import MinimalStore, Store, StoreWrapper, completed
 from resonate_store.model.execution_requests import ExecutionView, TaskCopy
 from resonate_store.model.ids import message_id, random_bytes, state_id
@@ -96,6 +98,7 @@ class AESGCMEncryptor:
 
     Raises:
         ImportError: the package `cryptography` is not installed.
+        TypeError: `keys` is not a mapping.
         ValueError: a key is not 32 bytes long, or `key_id` does not name a key.
     """
 
@@ -106,15 +109,18 @@ class AESGCMEncryptor:
             raise ImportError(
                 "encryption needs the package `cryptography`: pip install resonate-serverless[crypto]"
             ) from error
+        require("keys", keys, Mapping, 'by their ids, such as {"2026": key}')
         if key_id is None:
             if len(keys) != 1:
-                raise ValueError(f"key_id must name the key to encrypt with: there are {len(keys)}")
+                raise ArgumentValueError(f"key_id must name the key to encrypt with: there are {len(keys)}")
             (key_id,) = keys
         if key_id not in keys:
-            raise ValueError(f"key_id {key_id!r} is not among the keys: {', '.join(sorted(keys)) or 'there are none'}")
+            raise ArgumentValueError(
+                f"key_id {key_id!r} is not among the keys: {', '.join(sorted(keys)) or 'there are none'}"
+            )
         for name, key in keys.items():
             if len(key) != 32:
-                raise ValueError(f"key {name!r} has {len(key)} bytes, and AES-256 needs 32")
+                raise ArgumentValueError(f"key {name!r} has {len(key)} bytes, and AES-256 needs 32")
         self._keys: dict[str, AESGCM] = {name: AESGCM(key) for name, key in keys.items()}
         self._key_id = key_id
         self._bound = bound

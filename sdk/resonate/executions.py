@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from resonate.errors import ResonateStoreError, refusal
+from resonate.errors.mistakes import ArgumentValueError
 from resonate.operations.forking import Forked, fork, redrive
 from resonate.payloads import waits
 from resonate.payloads.readable import call_in, error_text
@@ -343,7 +344,9 @@ class Executions:
             return self._clock.now() - round(at.total_seconds() * 1000)
         if isinstance(at, datetime):
             if at.tzinfo is None:
-                raise ValueError(f"{name} must have a time zone, got {at!r}: for example at.replace(tzinfo=UTC)")
+                raise ArgumentValueError(
+                    f"{name} must have a time zone, got {at!r}: for example at.replace(tzinfo=UTC)"
+                )
             return round(at.timestamp() * 1000)
         require(name, at, (int, type(None)), "milliseconds since the epoch")
         return at

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from resonate.errors import ResonateStoreError, refusal
+from resonate.errors.mistakes import ArgumentValueError
 from resonate.validation import require, require_text
 from resonate_store.interface import Store
 from resonate_store.model.clock import Clock
@@ -84,7 +85,9 @@ def count_occurrences(store: Store, clock: Clock, id: str, begin: int, end: int,
         if at > end:
             return count
         count += 1
-    raise ValueError(f"schedule {id!r} has more than {most} occurrences in this time: shorten it, or allow more")
+    raise ArgumentValueError(
+        f"schedule {id!r} has more than {most} occurrences in this time: shorten it, or allow more"
+    )
 
 
 def updated(schedule: Schedule, changed: Mapping[str, Any]) -> ScheduleUpdate:

@@ -15,6 +15,7 @@ from msgspec import MsgspecError, Struct, json
 
 from resonate.encoders import Encoder
 from resonate.errors import ResonateCanceledError, ResonateStoreError, ResonateTimedoutError, refusal
+from resonate.errors.mistakes import ArgumentTypeError, ArgumentValueError
 from resonate.idempotency import COMPLETE_KEY, already_exists, complete_key, create_key, settled_alike
 from resonate.validation import require, require_text, require_texts, within_time
 from resonate_store.interface import Store
@@ -340,19 +341,19 @@ class Promises:
         """Return the payload that a promise is settled with. See `resolve` for what is raised."""
         if value is NOT_GIVEN:
             if self._checked and headers is None and isinstance(data, str) and not _is_json(data):
-                raise ValueError(
+                raise ArgumentValueError(
                     f"data must be JSON, got {data!r:.80}: value={data!r:.80} encodes it; with headers={{}} it may be"
                     " any text, for a promise that is awaited with an encoder of its own"
                 )
             return payload(headers, data)
         if data is not None:
-            raise TypeError("a promise is settled with value, which is encoded, or with data, which is JSON: give one")
+            both = "a promise is settled with value, which is encoded, or with data, which is JSON: give one"
+            raise ArgumentTypeError(both)
         from resonate.payloads import codec
 
         what = f"the value of promise {id}"
         encoded = codec.encode_error(value) if isinstance(value, BaseException) else codec.encode(value, what, "value")
-        given = payload(headers, None).headers or {}
-        return Value({**(encoded.headers or {}), **given} or None, encoded.data)
+        return Value({**(encoded.headers or {}), **(payload(headers, None).headers or {})} or None, encoded.data)
 
     def _settle(self, id: str, state: SettledState, ikey: str | None, strict: bool, value: Value) -> DurablePromise:
         require_text("ikey", ikey)

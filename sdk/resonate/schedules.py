@@ -18,6 +18,7 @@ from typing import Any
 from msgspec import Struct
 
 from resonate.errors import ResonateStoreError
+from resonate.errors.mistakes import ArgumentValueError
 from resonate.occurrences import DEFINITION, Backfilled, accepted, backfill, updated
 from resonate.promises import DurablePromise, DurableValue, Promises, payload, read_value
 from resonate.validation import require, require_text, require_texts, within_time
@@ -369,7 +370,7 @@ def upcoming(cron: str, after: int, count: int = 10, timezone: str | None = None
             within the years 1 to 9999.
     """
     if problem := problem_with(cron, timezone):
-        raise ValueError(problem)
+        raise ArgumentValueError(problem)
     return next_runs(cron, after, count, timezone)
 
 

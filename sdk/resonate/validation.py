@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 import sys
 import warnings
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, cast
 
+from resonate.errors.mistakes import ArgumentTypeError, ArgumentValueError
 from resonate_store.model.records import END_OF_TIME
 
 Seconds = float | timedelta
@@ -54,13 +56,13 @@ def duration_s(name: str, duration: Seconds) -> float:
     if isinstance(duration, timedelta):
         seconds = duration.total_seconds()
     elif not isinstance(duration, (int, float)) or isinstance(duration, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"{name} must be `float`, got {type(duration).__name__}")
+        raise ArgumentTypeError(f"{name} must be `float`, got {type(duration).__name__}: give seconds, or a timedelta")
     else:
         seconds = duration
         if seconds > YEAR_S:
             warn_of_milliseconds(name, seconds)
     if not math.isfinite(seconds) or seconds < 0:
-        raise ValueError(f"{name} must be a finite number of seconds, zero or more, got {seconds}")
+        raise ArgumentValueError(f"{name} must be a finite number of seconds, zero or more, got {seconds}")
     return seconds
 
 
@@ -72,6 +74,22 @@ def _depth() -> int:
         frame = frame.f_back
         depth += 1
     return depth
+
+
+def users_line() -> str:
+    """Return the file and line of the user's code that is running now."""
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - `inspect` would take long to load
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("resonate."):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def similar(name: str, known: Iterable[str]) -> str:
+    """Return the question whether a known name was meant, or an empty text if none is similar."""
+    from difflib import get_close_matches  # here, because only errors need it
+
+    found = get_close_matches(name, list(known), 1)
+    return f", did you mean {found[0]!r}?" if found else ""
 
 
 def require(name: str, value: Any, types: type | tuple[type, ...], what: str = "") -> None:
@@ -90,7 +108,7 @@ def require(name: str, value: Any, types: type | tuple[type, ...], what: str = "
     if isinstance(value, accepted) and not (isinstance(value, bool) and bool not in accepted):
         return
     expected = " or ".join(kind.__name__ for kind in accepted if kind is not type(None))
-    raise TypeError(f"{name} must be `{expected}`{what and f', {what}'}, got {type(value).__name__}")
+    raise ArgumentTypeError(f"{name} must be `{expected}`{what and f', {what}'}, got {type(value).__name__}")
 
 
 def require_text(name: str, value: Any, what: str = "") -> None:
@@ -103,7 +121,7 @@ def require_texts(name: str, value: Any) -> None:
     require(name, value, (dict, type(None)))
     for key, text in cast("dict[Any, Any]", value or {}).items():
         if not (isinstance(key, str) and isinstance(text, str)):
-            raise TypeError(f"{name} must map `str` to `str`, got {key!r:.80}: {text!r:.80}")
+            raise ArgumentTypeError(f"{name} must map `str` to `str`, got {key!r:.80}: {text!r:.80}")
 
 
 def within_time(milliseconds: int) -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from resonate_store.documented import Documented
 
-class MissingExtra(ModuleNotFoundError):
+
+class MissingExtra(Documented, ModuleNotFoundError):
     """Raised when a package of an extra of `resonate-serverless` is not installed. The message says what to install."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
+from resonate_store.documented import Documented
 from resonate_store.model.clock import Clock
 from resonate_store.model.records import PromiseView
 from resonate_store.model.requests import PromiseGet, Request, Response
@@ -20,7 +21,7 @@ Send = Callable[[str, dict[str, Any]], bool | None]
 """Sends a message to an address. The result is False if nothing serves the address."""
 
 
-class StoreError(Exception):
+class StoreError(Documented, Exception):
     """Raised when the store cannot answer: it is closed or unreachable, has no table, or refuses this client."""
 
 

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 
 import msgspec
 
+from resonate_store.documented import Documented
 from resonate_store.model import addresses
 
 
-class SettingsError(ValueError):
+class SettingsError(Documented, ValueError):
     """Raised when an environment variable is missing or malformed. The message names it."""
 
 

@@ -38,6 +38,7 @@ from resonate.worker.worker import Worker
 from resonate.workflow.options import DEFAULT_TARGET
 from resonate.workflow.registry import Registry
 from resonate_store.delivery.metrics import Metrics
+from resonate_store.documented import Documented
 from resonate_store.interface import Store, StoreError
 from resonate_store.model.addresses import FunctionVersion, expand
 from resonate_store.model.clock import Clock
@@ -64,7 +65,10 @@ DEFAULT_TIME_MS = 900_000
 logger = logging.getLogger("resonate.lambda")
 
 
-class MalformedEvent(ValueError):
+_STARTS = ": a program starts an execution by resonate.begin_rpc or `resonate invoke`, other events by triggers"
+
+
+class MalformedEvent(Documented, ValueError):
     """The event does not contain an execute message."""
 
 
@@ -280,7 +284,7 @@ class LambdaHandler:
 
     def _batch(self, records: Any, context: Any) -> dict[str, Any]:
         if not _is_batch(records):
-            raise MalformedEvent("expected a batch of SQS messages under 'Records'")
+            raise MalformedEvent(f"expected a batch of SQS messages under 'Records'{_STARTS}")
         failures: list[dict[str, str]] = []
         for record in records:
             try:
@@ -322,7 +326,7 @@ def offer_of(message: Any) -> Offer:
         content = cast("dict[str, Any]", message)
         kind = content.get("kind")
         if kind != "execute":
-            raise MalformedEvent(f"a worker accepts messages of the kind 'execute', not {kind!r}")
+            raise MalformedEvent(f"a worker accepts messages of the kind 'execute', not {kind!r}{_STARTS}")
         data = content.get("data")
         task = cast("dict[str, Any]", data).get("task") if isinstance(data, dict) else None
         if isinstance(task, dict):

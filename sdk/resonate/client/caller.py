@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from resonate.client.cancellation import Canceling, answer_in, request_of
+from resonate.client.checks import accepted, check_call, has_other_arguments
 from resonate.client.handle import Handle
 from resonate.engine.functions.attempt_limits import limits_of
 from resonate.engine.model import kind_of
@@ -18,9 +19,8 @@ from resonate.idempotency import already_exists, created_alike
 from resonate.payloads import codec
 from resonate.payloads.restore import Asked
 from resonate.process.runtime import Runtime
-from resonate.validation import require, within_time
+from resonate.validation import require, users_line, within_time
 from resonate.worker.worker import Call, Worker
-from resonate.workflow.callables import instead
 from resonate.workflow.deterministic import source_of_chance
 from resonate.workflow.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Options, ScheduleOptions, by_name
 from resonate.workflow.registry import Registry
@@ -28,8 +28,7 @@ from resonate.workflow.signatures import UNKNOWN, Signature, check, signature_of
 from resonate_store.interface import Store
 from resonate_store.model.addresses import expand
 from resonate_store.model.clock import Clock
-from resonate_store.model.ids import problem_with
-from resonate_store.model.records import PromiseView
+from resonate_store.model.records import PromiseView, Value
 from resonate_store.model.requests import PromiseCreate, PromiseGet, Response, TaskCreate, TaskRelease
 from resonate_store.model.tags import BRANCH, FUNC, IDEMPOTENCY_KEY, ORIGIN, PARENT, PREFIX, SCOPE, TARGET
 from resonate_store.server_clock import deadline_in
@@ -259,8 +258,8 @@ class Caller:
 
     def _create(self, id: str, name: str, version: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> PromiseView:
         creation = self._creation(id, name, version, args, kwargs, self._target_of(name, version))
-        promise = _accepted(self._store.apply(creation))
-        self._attach(id, name, promise)
+        promise = accepted(self._store.apply(creation))
+        self._attach(id, name, promise, creation.param)
         return promise
 
     def send(self, id: str, name: str, value: Any = None, *, idempotency_key: str | None = None) -> None:
@@ -330,18 +329,18 @@ class Caller:
         creation = self._creation(id, registered.name, registered.version, args, kwargs, self._group)
         response = self._store.apply(TaskCreate(self._pid, self._ttl_ms, creation))
         if response.status in (409, 422):  # it exists: attach to it
-            found = _accepted(self._store.apply(PromiseGet(id)))
-            self._attach(id, registered.name, found)
+            found = accepted(self._store.apply(PromiseGet(id)))
+            self._attach(id, registered.name, found, creation.param)
             self._remember(found, options)
             return response
         try:
-            self._attach(id, registered.name, _accepted(response))
+            self._attach(id, registered.name, accepted(response), creation.param)
         except ResonateStoreError:
             task = response.task
             if task is not None and task.state == "acquired":
                 self._store.apply(TaskRelease(task.id, task.version, handover=True))
             raise
-        self._remember(_accepted(response), options)
+        self._remember(accepted(response), options)
         if options.encoder is not None:
             self._worker.calls[id] = Call(registered.name, list(args), kwargs, registered.version)
         return response
@@ -351,8 +350,8 @@ class Caller:
         if promise.pending:
             self._worker.remember(promise.id, options)
 
-    def _attach(self, id: str, name: str, promise: PromiseView) -> None:
-        """Attach to a promise that another call may have created. Warn if that call names another function than `name`.
+    def _attach(self, id: str, name: str, promise: PromiseView, param: Value) -> None:
+        """Attach to a promise that another call may have created. Warn if that call has another function or arguments.
 
         Raises:
             ResonateStoreError: the promise was created with another idempotency key.
@@ -362,6 +361,13 @@ class Caller:
         existing = promise.tags.get(FUNC, name)
         if existing != name:
             logger.warning("%s exists and calls %s, not %s: its result is that of %s", id, existing, name, existing)
+        elif has_other_arguments(promise, param):
+            logger.warning(
+                "%s exists with other arguments (%s): this call gets its result; give another id to run %s again",
+                id,
+                users_line(),
+                name,
+            )
 
     def _named(self, func: Callable[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, int]:
         if isinstance(func, str):
@@ -394,7 +400,7 @@ class Caller:
         Raises:
             ResonateStoreError: it does not exist, or the server does not know this request.
         """
-        return answer_in(self._store.apply(request_of(id, reason, force)))
+        return answer_in(self._store.apply(request_of(id, reason, force)), id)
 
     def _creation(
         self, id: str, name: str, version: int, args: tuple[Any, ...], kwargs: dict[str, Any], target: str
@@ -434,17 +440,3 @@ class Caller:
             return signature_of(self._registry.get(func, version).func)
         except ValueError:
             return UNKNOWN
-
-
-def check_call(id: str, func: Any) -> None:
-    require("id", id, str)
-    if problem := problem_with(id):
-        raise ValueError(problem)
-    if not callable(func) and not isinstance(func, str):
-        raise TypeError(f"func must be a function or its name, {instead(func)}")
-
-
-def _accepted(response: Response) -> PromiseView:
-    if response.promise is None:
-        raise refusal(response.status, response.error)
-    return response.promise

@@ -26,14 +26,15 @@ def request_of(id: str, reason: str, force: bool) -> PromiseCancel:
     return PromiseCancel(id, reason, force)
 
 
-def answer_in(response: Response) -> Canceling:
-    """Return the result of a cancellation.
+def answer_in(response: Response, id: str) -> Canceling:
+    """Return the result of a cancellation of the execution `id`.
 
     Raises:
         ResonateStoreError: the store refused the request.
     """
     if response.promise is None:
-        raise refusal(response.status, response.error)
+        reason = f"{response.error}: check the id, {id!r}" if response.status == 404 else response.error
+        raise refusal(response.status, reason)
     if not response.promise.pending:
         return response.promise.state
     return "already" if response.cancel == "already" else "accepted"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 from resonate.client.function import Function
 from resonate.client.scheduling import Scheduling
 from resonate.dependencies import Dependencies
+from resonate.errors.mistakes import ArgumentValueError
 from resonate.message_sources.source import Messages
 from resonate.process.runtime import Runtime
 from resonate.process.store_choice import check_stores, encrypted, memory_store, messages_of, store_of_environment
@@ -104,7 +105,7 @@ class Resonate(Scheduling):
         for name, number in (("ttl", lease), ("workers", 1 if workers is None else workers)):
             require(name, number, (int, float) if isinstance(ttl, timedelta) else int)
             if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
+                raise ArgumentValueError(f"{name} must be at least 1, got {number}")
         if pid is not None:
             require("pid", pid, str)
         if registry is not None:
@@ -112,7 +113,9 @@ class Resonate(Scheduling):
         if dependencies is not None:
             require("dependencies", dependencies, dict)
         if isinstance(log_level, str) and log_level not in _LOG_LEVELS:
-            raise ValueError(f"log_level must be a number or one of {', '.join(_LOG_LEVELS)}, got {log_level!r}")
+            raise ArgumentValueError(
+                f"log_level must be a number or one of {', '.join(_LOG_LEVELS)}, got {log_level!r}"
+            )
         require("log_level", log_level, (int, str))
         logging.getLogger("resonate").setLevel(log_level)
         local_source = check_stores(store, message_source)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast, overloa
 
 from resonate.client.cancellation import Canceling, answer_in, request_of
 from resonate.encoders import Encoder
+from resonate.engine.functions.current import CURRENT
+from resonate.errors import ProgramError
 from resonate.payloads import codec
 from resonate.process.promise_waiter import Watcher
 from resonate.validation import Seconds, require, seconds_of
@@ -112,7 +114,7 @@ class Handle(Generic[T]):
 
     def cancel(self, reason: str = "", *, force: bool = False) -> Canceling:
         """Cancel the execution; see `Resonate.cancel`."""
-        return answer_in(self._awaiter.ask(request_of(self.id, reason, force)))
+        return answer_in(self._awaiter.ask(request_of(self.id, reason, force)), self.id)
 
     @overload
     def published(self, key: str) -> Any: ...
@@ -158,6 +160,11 @@ class Handle(Generic[T]):
             future.set_result(result)
 
     def __await__(self) -> Generator[Any, None, T]:
+        if CURRENT.workflow:
+            raise ProgramError(
+                f"workflow {CURRENT.workflow} awaits {self!r}, and a handle is for programs outside of workflows: call"
+                " the function by `await ctx.rpc(...)`"
+            )
         import asyncio  # here, because it loads slowly, and most programs do not await handles
 
         return asyncio.wrap_future(self.future).__await__()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast, overload
 
-from resonate.client.caller import Caller, check_call
+from resonate.client.caller import Caller
+from resonate.client.checks import check_call
 from resonate.validation import within_time
 from resonate.workflow.context import Context
 from resonate.workflow.options import DEFAULT_TIMEOUT

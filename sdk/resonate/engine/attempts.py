@@ -30,11 +30,13 @@ from resonate.errors import (
 from resonate.payloads import codec
 from resonate.payloads.restore import Doubtful, tell_change
 from resonate.retry_policies import Never, RetryPolicy
-from resonate.workflow.continuation import ContinueAs
+from resonate.workflow.callables import definition_of
+from resonate.workflow.continuation import ContinueAs, RootContext
 from resonate.workflow.deterministic import source_of_chance
 from resonate.workflow.options import Options
 from resonate.workflow.registry import Registry
 from resonate.workflow.signatures import check_value
+from resonate_store.documented import Documented
 from resonate_store.model.ids import below
 from resonate_store.model.records import EMPTY, PromiseView, SettledState, Value
 from resonate_store.model.requests import PromiseCreate, PromiseRecord, PromiseSettle
@@ -221,8 +223,11 @@ class Attempts(ABC):
     def _ended(self, work: Work, outcome: Outcome) -> None:
         """Store what the function has returned or raised, unless it is retried."""
         value, error = outcome
-        if work.context.made > work.context.count:
+        if work.context.made > work.context.count and not isinstance(error, Documented):  # such an error says it
             attempt_log.log_forgotten(work)
+        continuing = isinstance(work.context, RootContext) and work.context.continuing
+        if continuing and error is None and type(value) is not ContinueAs:
+            attempt_log.log_not_continued(work)
         if type(value) is ContinueAs and (error := self._continued(work, value)) is None:
             return
         if error is None:
@@ -235,6 +240,7 @@ class Attempts(ABC):
                         check_value(f"the result of {work.name}", "it", value, node.annotation)
             except PayloadError as refused:
                 error = _unreturnable(work, value) or refused
+                error.add_note(f"{work.name} is defined at {definition_of(work.func)}")
             else:
                 if self.records.by_id:
                     self._require_all_recorded(work, None)
@@ -279,7 +285,8 @@ class Attempts(ABC):
         if work.kind is not Kind.STEP or work.node is self.root.node:
             missing = self.records.beyond(work.node.id, work.context.count)
             if missing is not None:
-                raise NonDeterminismError(missing.id, str(Issued.of(missing)), NOTHING) from error
+                place = definition_of(work.func)
+                raise NonDeterminismError(missing.id, str(Issued.of(missing)), NOTHING).at(place) from error
 
     def _fail(self, work: Work, error: BaseException) -> None:
         attempt_log.log_failure(work, error, None, private=self._private)

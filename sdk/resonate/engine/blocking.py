@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from resonate.engine.model import Coroutine, Node, Work
+from resonate.errors.mistakes import ForeignPromiseError
 from resonate_store.model.tags import PARENT
 
 WORTH_SUSPENDING_MS = 1_000
@@ -88,7 +89,7 @@ def refuse_above(node: Node, work: Work, root: Work, nodes: Mapping[str, Node]) 
     above: Work | None = work
     while above is not None:
         if above.node is node:
-            raise ValueError(
+            raise ForeignPromiseError(
                 f"{work.name} cannot wait for the promise {node.id}: it is settled after {work.name} has ended"
             )
         caller = None if above is root else nodes.get(above.tags[PARENT])

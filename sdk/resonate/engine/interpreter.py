@@ -21,6 +21,7 @@ from resonate.engine.actions import Action, Create
 from resonate.engine.blocking import WORTH_SUSPENDING_MS, Blocked, blocked_on
 from resonate.engine.cancelling import Cancelling
 from resonate.engine.conventions import Conventions
+from resonate.engine.functions.current import CURRENT
 from resonate.engine.functions.exits import failure_of
 from resonate.engine.history import may_belong
 from resonate.engine.model import NOTHING_YET, Coroutine, Node, Outcome, Work, in_rows, is_within, noted
@@ -111,8 +112,13 @@ class Execution(Cancelling):
         self.now = now
         if self.pausing:
             self._end_pauses()
-        while self.ready:
-            self._resume(self.ready.popleft())
+        try:
+            while self.ready:
+                coroutine = self.ready.popleft()
+                CURRENT.workflow = coroutine.work.name
+                self._resume(coroutine)
+        finally:
+            CURRENT.workflow = ""
         if self._beginning:
             creations: list[Action] = [*self._beginning.values()]
             self.ready.extend(self._beginning)
@@ -302,7 +308,12 @@ class Execution(Cancelling):
                 return True
         try:
             node = self._issue(coroutine, yielded)
-        except (NonDeterminismError, ResultTypeError):
+        except NonDeterminismError as error:
+            from resonate.engine.functions.places import line_of  # here, because only this error needs it
+
+            error.at(line_of(coroutine))
+            raise
+        except ResultTypeError:
             raise
         except Exception as refused:
             coroutine.inbox = (None, refused)

@@ -18,6 +18,7 @@ from resonate.engine.conventions import Conventions
 from resonate.engine.history import Issued, outcome_of, shows_step
 from resonate.engine.model import NOTHING_YET, Coroutine, Gathering, Node, Outcome, Work
 from resonate.errors import NonDeterminismError
+from resonate.errors.mistakes import ForeignPromiseError
 from resonate.idempotency import taken_by
 from resonate.workflow.commands import Cancel, Command, Composite, LocalCall, PromiseCommand, RemoteCall
 from resonate.workflow.commands import Promise as Awaitable
@@ -220,10 +221,9 @@ class Issuing(Patches, InboxCommands):
     def _awaited(self, coroutine: Coroutine, yielded: Any) -> Node:
         """Return the node of a promise that a workflow awaits."""
         if not isinstance(yielded, Awaitable):
-            raise TypeError(
-                "a workflow yields commands such as ctx.run(...), or promises, and not"
-                f" {type(yielded).__name__}: {yielded!r:.80}"
-            )
+            from resonate.engine.functions.places import not_yieldable
+
+            raise not_yieldable(yielded)
         node = self._known(coroutine, yielded)  # pyright: ignore[reportUnknownArgumentType]
         coroutine.attached.pop(node, None)
         return node
@@ -236,7 +236,7 @@ class Issuing(Patches, InboxCommands):
         """
         node = self.nodes.get(promise.id)
         if node is None or promise.cid != self.root.node.id:
-            raise ValueError(f"{promise!r} belongs to another computation: await it by ctx.promise(id=...)")
+            raise ForeignPromiseError(f"{promise!r} belongs to another computation: await it by ctx.promise(id=...)")
         refuse_above(node, coroutine.work, self.root, self.nodes)
         row = coroutine.row
         if row.refused:

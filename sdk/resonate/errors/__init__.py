@@ -1,6 +1,7 @@
 """Errors that the SDK raises.
 
-Each is a `ResonateError` with a numeric code. Its text says what is wrong and what to do. All of them can be pickled.
+Most are a `ResonateError` with a numeric code; those of `mistakes` are a `TypeError` or a `ValueError`. The text says
+what is wrong and what to do, and `help` where docs/errors.md explains it. All of them can be pickled.
 An error that a user's function raises is not wrapped. It reaches the workflow and the caller as its own type, or as an
 `ApplicationError` if the process that reads it has not imported that type.
 """
@@ -10,16 +11,65 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from resonate.errors.mistakes import (
+    AlreadyRegisteredError,
+    ArgumentTypeError,
+    ArgumentValueError,
+    ForeignPromiseError,
+    MissingContextError,
+    NotAFunctionError,
+    NotRegisteredError,
+    ProgramError,
+    UnknownOptionError,
+)
+from resonate_store.documented import Documented
 from resonate_store.interface import StoreError
 
+__all__ = [
+    "AlreadyRegisteredError",
+    "ApplicationError",
+    "ArgumentTypeError",
+    "ArgumentValueError",
+    "AttemptTimeout",
+    "DecryptionError",
+    "ForeignPromiseError",
+    "ForkError",
+    "InboxFullError",
+    "MessageConflictError",
+    "MessageError",
+    "MessagesNotSupportedError",
+    "MissingContextError",
+    "NonDeterminismError",
+    "NotAFunctionError",
+    "NotRegisteredError",
+    "PayloadError",
+    "PayloadTooLargeError",
+    "ProgramError",
+    "ReceiverEndedError",
+    "ReceiverNotFoundError",
+    "ResonateCanceledError",
+    "ResonateError",
+    "ResonateHaltedError",
+    "ResonateShutdownError",
+    "ResonateStoreError",
+    "ResonateTimedoutError",
+    "ResultTypeError",
+    "SignatureError",
+    "StepInterrupted",
+    "UnknownOptionError",
+]
 
-class ResonateError(Exception):
+
+class ResonateError(Documented, Exception):
     """Base of all errors of the SDK.
 
     Args:
         mesg: what happened.
         code: a number that identifies the kind of error.
         details: more about it, as JSON data.
+
+    Attributes:
+        help: where docs/errors.md explains it.
     """
 
     def __init__(self, mesg: str, code: float, details: Any = None) -> None:
@@ -167,6 +217,11 @@ class NonDeterminismError(ResonateError):
         super().__init__(mesg, 302)
         self.args = (id, expected, found)
 
+    def at(self, place: str) -> NonDeterminismError:
+        """Add the file and line of the workflow to the text, and return the error."""
+        self.mesg = f"{self.mesg} ({place})"
+        return self
+
 
 class SignatureError(ResonateError, TypeError):
     """A call does not fit the parameters of its function.
@@ -189,10 +244,6 @@ class ResultTypeError(ResonateError, TypeError):
     def __init__(self, mesg: str) -> None:
         super().__init__(mesg, 306)
         self.args = (mesg,)
-
-
-class ProgramError(TypeError):
-    """A function is written in a way that cannot work. The text says what to change. The call is not retried."""
 
 
 class PayloadError(ResonateError):

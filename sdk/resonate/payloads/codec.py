@@ -93,9 +93,10 @@ def encode(value: Any, what: str, root: str = "value", encoder: Encoder[Any, str
         advice = "pass plain data, a dataclass, a msgspec.Struct or a pydantic model"
         if culprit.startswith("a resonate.workflow.commands."):
             advice = "it is not its own result: write `yield` (or `await`) in front of it"
+        # `written` names a type without a rule, which `culprit` says already.
+        reason = "" if isinstance(error, NotImplementedError) else f" ({type(error).__name__}: {error})"
         raise PayloadError(
-            f"{what} cannot travel: {path or 'the call'} is {culprit}, which has no JSON form"
-            f" ({type(error).__name__}: {error}); {advice}"
+            f"{what} cannot travel: {path or 'the call'} is {culprit}, which has no JSON form{reason}; {advice}"
         ) from None
     headers = {VERBATIM: "true"} if b'"__' in encoded and _names_in(_parse.decode(encoded)) else None
     return Value(headers, binascii.b2a_base64(encoded, newline=False).decode("ascii"))
@@ -230,6 +231,8 @@ def decode(value: Value, annotation: Any = Any, encoder: Encoder[Any, str | None
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         # a2b_base64 skips characters outside of its alphabet, so text that is not base64 can decode to nothing.
         found = f"{len(raw)} bytes, is not" if raw else f"{len(value.data)} characters, is not the base64 of"
+        if _is_encrypted(value):
+            raise PayloadError("it is encrypted: give this program the key, Resonate(encryptor=...)") from None
         raise PayloadError(f"its data, {found} JSON text ({error})") from None
     kind = cast("object", type(plain))
     if kind is int or kind is bool or (kind is str and plain not in _NUMBERS):
@@ -237,6 +240,12 @@ def decode(value: Value, annotation: Any = Any, encoder: Encoder[Any, str | None
     if b'"__' in raw and VERBATIM not in (value.headers or ()):
         plain = _numbered(plain)
     return restore(plain, annotation)
+
+
+def _is_encrypted(value: Value) -> bool:
+    from resonate.payloads.readable import is_encrypted  # here, because only errors need it, and it imports `json`
+
+    return is_encrypted(value)
 
 
 def _decoded_by(encoder: Encoder[Any, str | None], value: Value) -> Any:
@@ -355,6 +364,6 @@ def outcome_of(promise: PromiseView, annotation: Any = Any, encoder: Encoder[Any
 def _unreadable(promise: PromiseView, error: PayloadError, encoder: Encoder[Any, str | None] | None) -> PayloadError:
     id = promise.tags.get(LINK, promise.id)
     mesg = f"promise {id} is {promise.state}, and its value cannot be read: {error.mesg}"
-    if encoder is None:
+    if encoder is None and not _is_encrypted(promise.value):
         mesg += '; settle it with a value that is encoded, promises.resolve(id, value="approved"), or with JSON'
     return PayloadError(mesg)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from resonate.errors import ApplicationError, ResonateError
+from resonate_store.documented import Documented, note_of
 
 _MAX_DEPTH = 10
 """Maximum number of levels of causes, and of groups within groups. Causes can be cyclic."""
@@ -110,7 +111,8 @@ def _tell(
         forms["args"] = {name: form for name, (form, _) in told.items() if form}
     attributes = {**_in_slots(error), **own(error, "__dict__")}
     if notes := notes_of(attributes):
-        attributes["__notes__"] = [note for note in notes if not isinstance(note, RemoteTraceback)]
+        added = note_of(error) if isinstance(error, Documented) else None
+        attributes["__notes__"] = [note for note in notes if not isinstance(note, RemoteTraceback) and note != added]
         if not attributes["__notes__"]:
             del attributes["__notes__"]
     if told := _written(attributes.items(), travels, depth):

@@ -20,6 +20,7 @@ from typing import Any, cast
 
 from resonate.errors import ApplicationError
 from resonate.payloads.exceptions import RemoteTraceback, http_error, notes_of, own, slots_of, text_of, validation_error
+from resonate_store.documented import Documented, note_of
 
 _NO_NAME = "resonate_asks_for_what_no_error_has"
 
@@ -43,6 +44,9 @@ def error_of(error: dict[str, Any]) -> BaseException:
             str(error.get("traceback") or error.get("stack") or ""),
         )
     )
+    if isinstance(restored, Documented):
+        attributes = own(restored, "__dict__")
+        attributes["__notes__"] = [*notes_of(attributes), note_of(restored)]
     text = str(error.get("traceback") or error.get("stack") or "")
     if '  File "' in text or "\n    at " in text:
         attributes = own(restored, "__dict__")

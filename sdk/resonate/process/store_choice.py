@@ -11,6 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from resonate.errors.mistakes import ArgumentTypeError, ArgumentValueError
 from resonate.message_sources.source import Messages
 from resonate.workflow.registry import Registry
 from resonate_store.interface import Store
@@ -104,7 +105,7 @@ def encrypted(store: Store, encryptor: Any) -> Store:
     from resonate.encryption import EncryptedStore, Encryptor
 
     if isinstance(encryptor, type) or not isinstance(encryptor, Encryptor):
-        raise TypeError(f"encryptor must be an `Encryptor`, got {encryptor!r}")
+        raise ArgumentTypeError(f"encryptor must be an `Encryptor`, got {encryptor!r}")
     return EncryptedStore(store, encryptor)
 
 
@@ -115,23 +116,25 @@ def check_stores(store: Any, source: Any) -> bool:
         TypeError, ValueError: the store or the source is not one, or they do not fit together.
     """
     if store is not None and not (callable(getattr(store, "apply", None)) and hasattr(store, "children")):
-        raise TypeError(f"store must be a `Store`, got {type(store).__name__}")
+        raise ArgumentTypeError(f"store must be a `Store`, got {type(store).__name__}")
     local_store = _loaded("resonate.stores.local", "LocalStore", store)
     local_source = _loaded("resonate.message_sources.local", "LocalMessageSource", source)
     if source is not None:
         from resonate.message_sources import MessageSource
 
         if not isinstance(source, Messages | MessageSource):
-            raise TypeError(f"message_source must be a `MessageSource`, got {type(source).__name__}")
+            raise ArgumentTypeError(f"message_source must be a `MessageSource`, got {type(source).__name__}")
         if store is None:
-            raise ValueError("message_source needs the store whose messages it has: give both or neither")
+            raise ArgumentValueError("message_source needs the store whose messages it has: give both or neither")
     if local_store and not local_source:
-        raise TypeError(
+        raise ArgumentTypeError(
             "message_source must be a `LocalMessageSource` when store is a `LocalStore`:"
             " message_source=store.message_source(group, id)"
         )
     if local_source and not local_store:
-        raise TypeError(f"message_source must not be a `LocalMessageSource` when store is {type(store).__name__}")
+        raise ArgumentTypeError(
+            f"message_source must not be a `LocalMessageSource` when store is {type(store).__name__}"
+        )
     return local_source
 
 

@@ -25,6 +25,7 @@ from typing import Any, Literal, Protocol, cast, runtime_checkable
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
+from resonate.errors.mistakes import ArgumentTypeError, ArgumentValueError
 from resonate.validation import Seconds, require, seconds_of
 
 
@@ -53,15 +54,15 @@ class _Again(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.jitter not in (None, "full", "equal"):
-            raise ValueError(f'jitter must be "full", "equal" or None, got {self.jitter!r}')
+            raise ArgumentValueError(f'jitter must be "full", "equal" or None, got {self.jitter!r}')
         if not (self.retry_if is None or callable(self.retry_if)):
-            raise TypeError(f"retry_if must be a function of the error, got {type(self.retry_if).__name__}")
+            raise ArgumentTypeError(f"retry_if must be a function of the error, got {type(self.retry_if).__name__}")
         kinds = cast("object", self.non_retryable)
         if not isinstance(kinds, tuple):
-            raise TypeError(f"non_retryable must be a tuple of exception types, got {kinds!r:.80}")
+            raise ArgumentTypeError(f"non_retryable must be a tuple of exception types, got {kinds!r:.80}")
         for kind in cast("tuple[Any, ...]", kinds):
             if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-                raise TypeError(f"non_retryable must be a tuple of exception types, got {kind!r:.80} in it")
+                raise ArgumentTypeError(f"non_retryable must be a tuple of exception types, got {kind!r:.80} in it")
 
     def retries(self, error: BaseException) -> bool:
         """Return whether an attempt may follow this error."""
@@ -186,11 +187,11 @@ def _check(max_retries: int, **numbers: float) -> None:
     """
     require("max_retries", max_retries, int, "leave it out for no limit")
     if max_retries < 0:
-        raise ValueError(f"max_retries must be at least 0, got {max_retries}: leave it out for no limit")
+        raise ArgumentValueError(f"max_retries must be at least 0, got {max_retries}: leave it out for no limit")
     for name, number in numbers.items():
         require(name, number, (int, float))
         if not 0 <= number < math.inf:
-            raise ValueError(f"{name} must be finite and greater than or equal to zero, got {number}")
+            raise ArgumentValueError(f"{name} must be finite and greater than or equal to zero, got {number}")
 
 
 def pause_after(policy: RetryPolicy, attempt: int, error: BaseException, draw: Callable[[], float]) -> float | None:
@@ -221,8 +222,8 @@ def _pause(policy: RetryPolicy, attempt: int) -> float | None:
         return None
     asked = f"{type(policy).__name__}.next({attempt}) must be a pause in seconds or None, got {answer!r:.80}"
     if not hasattr(answer, "__float__"):
-        raise TypeError(asked)
+        raise ArgumentTypeError(asked)
     pause = float(cast("float", answer))
     if not pause >= 0:  # also true of not-a-number
-        raise ValueError(asked)
+        raise ArgumentValueError(asked)
     return pause

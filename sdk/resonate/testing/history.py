@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from resonate.engine.history import Issued, independent
 from resonate.errors import PayloadError, refusal
 from resonate.payloads import codec
+from resonate_store.documented import Documented
 from resonate_store.interface import Store, whole
 from resonate_store.model.ids import INBOX, below, family, generation_of
 from resonate_store.model.records import PromiseState, PromiseView, Task
@@ -31,7 +32,7 @@ FORMAT = "resonate-history"
 VERSION = 1
 
 
-class HistoryFormatError(ValueError):
+class HistoryFormatError(Documented, ValueError):
     """The text is not a history, or its version is not known to this release."""
 
 

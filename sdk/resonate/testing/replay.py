@@ -39,6 +39,7 @@ from resonate.workflow.commands import Command, LocalCall, RemoteCall, Sleep
 from resonate.workflow.options import Options
 from resonate.workflow.patches import Patched
 from resonate.workflow.registry import Registry, plain_function
+from resonate_store.documented import Documented
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import END_OF_TIME, PromiseView
@@ -49,7 +50,7 @@ TOLERANCE_MS = 500
 """Two lengths of a sleep are equal if they differ by less: different clocks have measured them."""
 
 
-class Difference(AssertionError):
+class Difference(Documented, AssertionError):
     """Today's code does not replay a history.
 
     Attributes:

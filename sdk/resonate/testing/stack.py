@@ -25,6 +25,7 @@ from resonate.testing.functions import place_of
 from resonate.testing.history import History, export_history
 from resonate.testing.messages import Inboxes
 from resonate.workflow.options import DEFAULT_TIMEOUT, Options, StartOptions, by_name
+from resonate_store.documented import Documented
 from resonate_store.interface import Store, whole
 from resonate_store.model.clock import Clock
 from resonate_store.model.ids import problem_with
@@ -35,7 +36,7 @@ S = TypeVar("S", bound="Stack")
 _DEFAULT_LIFE_MS = round(DEFAULT_TIMEOUT * 1000)
 
 
-class Stuck(AssertionError):
+class Stuck(Documented, AssertionError):
     """Nothing in the stack will make the execution continue.
 
     Attributes:
@@ -436,7 +437,6 @@ class _Awaiter:
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
-        self.ask = stack.store.apply
 
     def settled(self, id: str, timeout: float | None) -> PromiseView | None:
         if timeout is None:

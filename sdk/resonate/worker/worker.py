@@ -32,6 +32,7 @@ from resonate.errors import (
     ResultTypeError,
     SignatureError,
 )
+from resonate.errors.mistakes import NotRegisteredError
 from resonate.idempotency import KEYS, ForkNames
 from resonate.payloads import codec
 from resonate.payloads.fitting import Unfit
@@ -307,7 +308,9 @@ class Worker:
             registered = self.registry.get(call.func, call.version or 0)
         except ValueError:
             if self.private and call.func != promise.tags.get(FUNC):  # the name is known from the payload only
-                raise ValueError(f"the function that promise {promise.id} calls is not registered here") from None
+                raise NotRegisteredError(
+                    f"the function that promise {promise.id} calls is not registered here"
+                ) from None
             raise
         signature = signature_of(registered.func)
         func = registered.func

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from msgspec.structs import replace
 
+from resonate.errors.mistakes import MissingContextError, NotAFunctionError
 from resonate.workflow.signatures import ADAPTED, Adapted, Signature, signature_of
 
 _VARIADIC = 0x04
@@ -55,7 +56,9 @@ def adapted(func: Any) -> types.FunctionType:
     core = core_of(func)
     code = core.func.__code__
     if not (code.co_argcount > core.bound or code.co_flags & _VARIADIC):
-        raise TypeError(f"{name_of(func)} needs a first parameter that takes the context, such as `ctx: Context`")
+        raise MissingContextError(
+            f"{name_of(func)} needs a first parameter that takes the context, such as `ctx: Context`"
+        )
     adapter = _adapter(func, code.co_flags)
     adapter.__name__, adapter.__qualname__ = name_of(func), core.func.__qualname__
     adapter.__module__, adapter.__doc__ = core.func.__module__, core.func.__doc__
@@ -77,7 +80,7 @@ def core_of(func: Any) -> Core:
         return _core_of_partial(cast("functools.partial[Any]", func))
     call: Any = getattr(cast("type[Any]", type(func)), "__call__", None)  # noqa: B004 - whose code is it?
     if isinstance(func, type) or not isinstance(call, types.FunctionType):
-        raise ValueError(f"{_NEEDED}, {instead(func)}")
+        raise NotAFunctionError(f"{_NEEDED}, {instead(func)}")
     return Core(call, 1, {})
 
 
@@ -86,7 +89,7 @@ def _core_of_partial(func: functools.partial[Any]) -> Core:
     inner = getattr(getattr(inner, "_registered", None), "func", inner)
     if func.args:
         name = name_of(inner)
-        raise ValueError(
+        raise NotAFunctionError(
             f"{_NEEDED}, and this functools.partial fills the first parameter of {name}, which takes the context:"
             f" fill others by name, functools.partial({name}, amount=5)"
         )
@@ -108,10 +111,16 @@ def instead(given: Any) -> str:
     return f"got {kind}: give the function and its arguments, ({name}, 4) and not ({name}(ctx, 4))"
 
 
+def definition_of(func: Any) -> str:
+    """Return where a function is defined: its file and first line."""
+    code = core_of(getattr(getattr(func, ADAPTED, None), "func", func)).func.__code__
+    return f"{code.co_filename}:{code.co_firstlineno}"
+
+
 def refuse_called(func: Any) -> None:
     """Raise a `ValueError` for the result of a call that was given instead of the function."""
     if not callable(func):
-        raise ValueError(f"{_NEEDED}, {instead(func)}")
+        raise NotAFunctionError(f"{_NEEDED}, {instead(func)}")
 
 
 def _adapter(func: Any, flags: int) -> types.FunctionType:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
+from resonate.errors.mistakes import ArgumentTypeError
 from resonate.validation import Seconds, duration_s
 from resonate.workflow.commands import LFC, LFI, RFC, RFI, BeginSleep, Cancel, Command, Promise, PromiseCommand
 from resonate.workflow.messages import ReceiveCommand
@@ -274,7 +275,7 @@ class Combining:
             A command. Yield or await it.
         """
         if not isinstance(promise, Promise):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(
+            raise ArgumentTypeError(
                 f"ctx.cancel takes a promise, from ctx.begin_run(...) and the like, and not {promise!r:.80}"
             )
         return Cancel(promise)
@@ -297,4 +298,6 @@ class Combining:
 
 def _require_promise(method: str, promise: object) -> None:
     if not isinstance(promise, Promise):
-        raise TypeError(f"ctx.{method} takes a promise, from ctx.begin_run(...) and the like, and not {promise!r:.80}")
+        raise ArgumentTypeError(
+            f"ctx.{method} takes a promise, from ctx.begin_run(...) and the like, and not {promise!r:.80}"
+        )

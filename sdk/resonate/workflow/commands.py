@@ -317,8 +317,24 @@ class Composite(Command[T_co]):
         raise NotImplementedError
 
 
+def _refuse_truth(kind: Any) -> None:
+    """Make `if ctx.run(...):` and the like raise an error. A promise may be tested, because a variable can be empty."""
+
+    def refuse(self: object, *_: object, **__: object) -> NoReturn:
+        raise misused(self)
+
+    def refuse_attribute(self: object, name: str) -> NoReturn:
+        message = f"{type(self).__name__} has no attribute {name!r}"
+        raise AttributeError(message if name.startswith("_") else f"{message}: {misused(self)}")
+
+    for name in ("bool", "len", "contains", "call"):
+        setattr(kind, f"__{name}__", refuse)
+    kind.__getattr__ = refuse_attribute
+
+
 _refuse_operators(Promise)
 _refuse_operators(Command)
+_refuse_truth(Command)
 
 Yieldable = Command[Any] | Promise[Any]
 """What a workflow may yield."""

@@ -18,7 +18,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from resonate.errors import ProgramError
-from resonate.validation import Seconds, duration_s
+from resonate.errors.mistakes import ArgumentTypeError
+from resonate.validation import Seconds, duration_s, similar, users_line
 from resonate.workflow.combining import Combining
 from resonate.workflow.commands import LFC, LFI, RFC, RFI, Command, Promise, PromiseCommand, Sleep
 from resonate.workflow.deterministic import Random, Time
@@ -163,13 +164,18 @@ class Context(Combining, Patching, Messaging):
             TypeError: `key` is not a `str`.
         """
         if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"key must be `str`, got {type(key).__name__}")
+            raise ArgumentTypeError(f"key must be `str`, got {type(key).__name__}")
         if default is _NOT_GIVEN and key not in self._dependencies:
             known = ", ".join(sorted(name for name in self._dependencies if not name.startswith("resonate:")))
-            text = (
-                "no dependency %r is set here, so it is None: there %s; get_dependency(%r, None) asks without warning"
+            self.logger.warning(
+                "no dependency %r is set here, so it is None (%s): there %s%s; get_dependency(%r, None) asks without"
+                " warning",
+                key,
+                users_line(),
+                f"are {known}" if known else "are none",
+                similar(key, self._dependencies),
+                key,
             )
-            self.logger.warning(text, key, f"are {known}" if known else "are none", key)
             return None
         return self._dependencies.get(key, default)
 

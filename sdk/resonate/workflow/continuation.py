@@ -64,15 +64,19 @@ class RootContext(Context):
     Args:
         id, info, registry, dependencies: as for `Context`.
         callee: the function.
+
+    Attributes:
+        continuing: whether it has returned a continuation.
     """
 
-    __slots__ = ("_callee", "_stem")
+    __slots__ = ("_callee", "_stem", "continuing")
 
     def __init__(
         self, id: str, info: Info, registry: Registry, dependencies: Mapping[str, Any], callee: Callee
     ) -> None:
         super().__init__(id, info, registry, dependencies)
         self._callee = callee
+        self.continuing = False
         self._stem = id + below(info.generation if info.generation > 1 else None)
 
     @property
@@ -90,4 +94,5 @@ class RootContext(Context):
         check(callee.func, callee.name, args, kwargs)
         if callee.encoder is None:
             signature_of(callee.func).check_values(callee.name, args, kwargs)
+        self.continuing = True
         return ContinueAs(self._id, codec.encode_call(callee.name, args, kwargs, callee.version, callee.encoder))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, TypeVar, overload
 
+from resonate.errors.mistakes import ArgumentValueError
 from resonate.validation import Seconds, require, require_text, seconds_of
 from resonate.workflow.commands import Command, sentence
 
@@ -107,7 +108,7 @@ class Messaging:
         seconds: Any = seconds_of(timeout)
         require("timeout", seconds, (int, float, type(None)), "in seconds")
         if seconds is not None and (not math.isfinite(seconds) or seconds < 0):
-            raise ValueError(f"timeout must be a finite number of seconds, zero or more, got {seconds}")
+            raise ArgumentValueError(f"timeout must be a finite number of seconds, zero or more, got {seconds}")
         self.made += 1
         return ReceiveCommand(name, seconds, result_type)
 
@@ -170,7 +171,7 @@ def check_message(id: Any, name: Any, key: Any) -> None:
     require_name("name", name)
     require_text("idempotency_key", key)
     if key == "":
-        raise ValueError("idempotency_key is empty: leave it out to get one that is derived")
+        raise ArgumentValueError("idempotency_key is empty: leave it out to get one that is derived")
 
 
 def require_name(what: str, name: Any) -> None:
@@ -184,4 +185,4 @@ def require_name(what: str, name: Any) -> None:
     from resonate_store.model.ids import problem_with_name
 
     if problem := problem_with_name(what, name):
-        raise ValueError(problem)
+        raise ArgumentValueError(problem)

@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from resonate.encoders import Encoder
+from resonate.errors.mistakes import ArgumentTypeError, ArgumentValueError, UnknownOptionError
 from resonate.retry_policies import RetryPolicy
 from resonate.validation import YEAR_S, Seconds, warn_of_milliseconds
 from resonate_store.model.records import END_OF_TIME, CatchUp, Overlap
@@ -198,7 +199,7 @@ class Options(Struct, frozen=True, kw_only=True):
             return policy
         chosen: Any = policy(func)
         if isinstance(chosen, type) or not isinstance(chosen, RetryPolicy):
-            raise TypeError(f"retry_policy must give a `RetryPolicy` for {func.__name__}, got {chosen!r:.80}")
+            raise ArgumentTypeError(f"retry_policy must give a `RetryPolicy` for {func.__name__}, got {chosen!r:.80}")
         return chosen
 
     def over(self, defaults: Self) -> Self:
@@ -231,35 +232,46 @@ _TYPES: dict[str, tuple[Any, str]] = {
 
 _DURATIONS = ("attempt_timeout", "timeout")
 _NUMBERS = (*_DURATIONS, "version")
+_ADVICE = {
+    "attempt_timeout": ": give seconds, or a timedelta",
+    "retry_policy": ": give a policy of resonate.retry_policies, such as Constant(delay=2, max_retries=5)",
+    "timeout": ": give seconds, or a timedelta",
+}
+_SCHEMES = ("arn", "http", "https", "lambda", "poll")
 _NOT_EMPTY = ("id", "idempotency_key", "target")
 
 
 def _check(name: str, value: Any) -> None:
     if name not in _TYPES:
-        raise TypeError(f"unknown option {name!r}: the options are {', '.join(_TYPES)}")
+        raise UnknownOptionError(f"unknown option {name!r}: the options are {', '.join(_TYPES)}")
     expected, shown = _TYPES[name]
     given = cast("object", value)  # so that the type checker does not narrow `value`
     if isinstance(given, type):
-        raise TypeError(f"{name} must be `{shown}`, got the class {given.__name__}")
+        advice = f": write {given.__name__}(...)" if isinstance(expected, type) and hasattr(given, "next") else ""
+        raise ArgumentTypeError(f"{name} must be `{shown}`, got the class {given.__name__}{advice}")
     if name in ("idempotency_key", "retry_policy") and callable(given):
         return
     if not isinstance(given, expected) or (isinstance(given, bool) and name in _NUMBERS):
-        raise TypeError(f"{name} must be `{shown}`, got {type(given).__name__}")
+        raise ArgumentTypeError(f"{name} must be `{shown}`, got {type(given).__name__}{_ADVICE.get(name, '')}")
+    if name == "target" and (scheme := value.partition(":")[0]) in _SCHEMES and "://" not in value:
+        raise ArgumentValueError(
+            f"target {value!r} is not an address: write {scheme}://... for an address, or the name of a worker group"
+        )
     if name in _NOT_EMPTY and not value:
-        raise ValueError(f"{name} must not be empty: leave it out for the default")
+        raise ArgumentValueError(f"{name} must not be empty: leave it out for the default")
     if name == "non_retryable_exceptions":
         for kind in cast("tuple[Any, ...]", value):
             if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-                raise TypeError(f"non_retryable_exceptions must be exception types, got {kind!r}")
+                raise ArgumentTypeError(f"non_retryable_exceptions must be exception types, got {kind!r}")
     if name == "tags":
         tags = cast("dict[Any, Any]", value)
         if not all(isinstance(part, str) for part in (*tags, *tags.values())):
-            raise TypeError(f"tags must map `str` to `str`, got {tags!r}")
+            raise ArgumentTypeError(f"tags must map `str` to `str`, got {tags!r}")
     if name == "attempt_timeout" and not 0 < value < math.inf:
-        raise ValueError(f"attempt_timeout must be a finite number of seconds above zero, got {value}")
+        raise ArgumentValueError(f"attempt_timeout must be a finite number of seconds above zero, got {value}")
     if name in ("timeout", "version") and not 0 <= value < math.inf:
         wanted = "greater than or equal to zero" if value < 0 else "finite and greater than or equal to zero"
-        raise ValueError(f"{name} must be {wanted}, got {value}")
+        raise ArgumentValueError(f"{name} must be {wanted}, got {value}")
 
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -283,10 +295,12 @@ def by_name(owner: Callable[[Any], str], kind: type) -> Callable[[Method], Metho
         @functools.wraps(method)
         def options(self: Any, *args: Any, **given: Any) -> Any:
             if args:
-                raise TypeError("options are given by name, such as options(timeout=5)")
+                raise ArgumentTypeError("options are given by name, such as options(timeout=5)")
             if any(name not in known for name in given):
                 unknown = ", ".join(map(repr, (name for name in given if name not in known)))
-                raise TypeError(f"unknown option {unknown} of {owner(self)}: its options are {', '.join(known)}")
+                raise UnknownOptionError(
+                    f"unknown option {unknown} of {owner(self)}: its options are {', '.join(known)}"
+                )
             return method(self, **given)
 
         # `help` and editors show the options by name.

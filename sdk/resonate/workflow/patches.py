@@ -5,6 +5,7 @@ from __future__ import annotations
 from string import ascii_letters, digits
 from typing import NoReturn, TypeVar
 
+from resonate.errors.mistakes import ArgumentTypeError, ArgumentValueError
 from resonate.workflow.commands import Command, misused
 
 T_co = TypeVar("T_co", covariant=True)
@@ -91,9 +92,9 @@ class Patching:
 
 def _checked(name: str) -> str:
     if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"the name of a patch must be `str`, got {type(name).__name__}")
+        raise ArgumentTypeError(f"the name of a patch must be `str`, got {type(name).__name__}")
     if not (0 < len(name) <= _LONGEST_NAME and _CHARACTERS.issuperset(name)):
-        raise ValueError(
+        raise ArgumentValueError(
             f"the name of a patch has 1 to 64 characters, which are letters, digits, hyphens and underscores of ASCII;"
             f" got {name!r:.100}"
         )

@@ -13,8 +13,16 @@ from typing import TYPE_CHECKING, Any, cast
 from msgspec import Struct
 
 from resonate.encoders import Encoder
-from resonate.workflow.callables import adapted, core_of, name_of, refuse_called
-from resonate.workflow.signatures import ADAPTED, takes_context
+from resonate.errors.mistakes import (
+    AlreadyRegisteredError,
+    ArgumentValueError,
+    MissingContextError,
+    NotAFunctionError,
+    NotRegisteredError,
+)
+from resonate.validation import similar
+from resonate.workflow.callables import adapted, core_of, definition_of, name_of, refuse_called
+from resonate.workflow.signatures import takes_context
 
 if TYPE_CHECKING:
     from resonate.retry_policies import RetryPolicy
@@ -70,15 +78,19 @@ class Registry:
         given = _unwrapped(func)
         func = plain_function(given)
         if not takes_context(func):
-            raise TypeError(f"{func.__name__} needs a first parameter that takes the context, such as `ctx: Context`")
+            raise MissingContextError(
+                f"{func.__name__} needs a first parameter that takes the context, such as `ctx: Context`"
+            )
         if version <= 0:
-            raise ValueError(f"provided version must be greater than zero, got {version}")
+            raise ArgumentValueError(f"provided version must be greater than zero, got {version}")
+        if name is not None and not name:
+            raise ArgumentValueError("name must not be empty: leave it out for the function's own")
         name = name or func.__name__
         if name == "<lambda>":
-            raise ValueError("name required when registering a lambda function")
+            raise NotAFunctionError('name required when registering a lambda function: register(..., name="double")')
         taken = self._by_func.get(_key(given)) or self._by_name.get(name, {}).get(version)
         if taken is not None:
-            raise ValueError(f"function {name} already registered: {_told(taken)}")
+            raise AlreadyRegisteredError(f"function {name} already registered: {_told(taken)}")
         registered = Registered(name, func, version, validate)
         self._by_name.setdefault(name, {})[version] = registered
         self._by_func[func] = self._by_func[_key(given)] = registered
@@ -101,14 +113,20 @@ class Registry:
             name = name_of(key)
             if known is None and name in self._by_name:
                 others = " and ".join(map(_told, self._by_name[name].values()))
-                raise ValueError(f"function {name} not found in registry: this one was not registered, {others}")
+                raise NotRegisteredError(
+                    f"function {name} not found in registry: this one was not registered, {others}"
+                )
         if not versions:
             known = f"it has {_listed(self.names())}" if self._by_name else "nothing is registered here"
-            raise ValueError(f"function {name} not found in registry: {known}")
+            if not isinstance(key, str):
+                advice = "; register it, @resonate.register, at the top of a module, so that each worker has it"
+            else:
+                advice = similar(name, self._by_name) or "; register it by @resonate.register in this program"
+            raise NotRegisteredError(f"function {name} not found in registry: {known}{advice}")
         found = versions.get(version or max(versions))
         if found is None:
             known = ", ".join(map(str, sorted(versions)))
-            raise ValueError(f"function {name} version {version} not found in registry: it has version {known}")
+            raise NotRegisteredError(f"function {name} version {version} not found in registry: it has version {known}")
         return found
 
     def latest(self, key: str | Workflow) -> int:
@@ -167,7 +185,7 @@ def plain_function(func: Any) -> types.FunctionType:
                 plain_function(core_of(func).func)  # raises the error for async generators
             return adapted(func)
     if func.__code__.co_flags & _ASYNC_GENERATOR:
-        raise ValueError(
+        raise NotAFunctionError(
             f"{func.__name__} is an async generator: an async function awaits its commands and yields nothing"
         )
     return func
@@ -184,8 +202,7 @@ def _key(func: Any) -> Any:
 def _told(registered: Registered) -> str:
     """Return which function has a name, and where it is defined."""
     func = registered.func
-    code = core_of(getattr(getattr(func, ADAPTED, None), "func", func)).func.__code__
-    place = f"{func.__module__}.{func.__qualname__} ({code.co_filename}:{code.co_firstlineno})"
+    place = f"{func.__module__}.{func.__qualname__} ({definition_of(func)})"
     return f"{place} is version {registered.version} of {registered.name}"
 
 

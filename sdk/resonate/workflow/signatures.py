@@ -21,6 +21,21 @@ from resonate.payloads.restore import Doubtful, doubted, fit, restore, tell_chan
 
 logger = logging.getLogger("resonate.signatures")
 
+_OPTIONS = (
+    "at_most_once",
+    "attempt_timeout",
+    "durable",
+    "encoder",
+    "id",
+    "idempotency_key",
+    "non_retryable_exceptions",
+    "retry_policy",
+    "tags",
+    "target",
+    "timeout",
+    "version",
+)
+"""The options of calls, which are not arguments."""
 _VARIADIC = 0x04
 _KEYWORDS = 0x08
 """The code flags of functions with `*args` and with `**kwargs` (`inspect.CO_VARARGS`, `inspect.CO_VARKEYWORDS`)."""
@@ -166,7 +181,7 @@ def _problem(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
         return _problem_of_binding(adapted.func, args, kwargs)
     code = func.__code__
     if not takes_context(func):
-        return "it has no parameter for the context, which it is given first"
+        return f"it has no parameter for the context, which it is given first: def {code.co_name}(ctx, ...)"
     positional = code.co_varnames[: code.co_argcount]
     only_named = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
     by_name = (*positional[code.co_posonlyargcount :], *only_named)
@@ -174,16 +189,27 @@ def _problem(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
     if len(args) >= len(positional) > 0 and not code.co_flags & _VARIADIC:
         most, given = len(positional) - 1, len(args)
         takes = f"it takes {most} positional argument{'' if most == 1 else 's'} after its context"
-        return f"{takes}, and {given} {'was' if given == 1 else 'were'} given"
+        return f"{takes}, and {given} {'was' if given == 1 else 'were'} given{_advice(func, args)}"
     for name in kwargs:
         if name not in by_name and not code.co_flags & _KEYWORDS:
-            return f"it has no parameter {name!r} that can be given by name"
+            option = f"; an option is set by .options({name}=...)" if name in _OPTIONS else ""
+            return f"it has no parameter {name!r} that can be given by name{option}"
         if name in by_name and name in filled:
             return f"its parameter {name!r} was given twice"
     required = positional[: len(positional) - len(func.__defaults__ or ())]
     missing = [name for name in required if name not in filled and (name not in by_name or name not in kwargs)]
     missing += [name for name in only_named if name not in kwargs and name not in (func.__kwdefaults__ or ())]
-    return f"{_listed(missing)} missing" if missing else None
+    return f"{_listed(missing)} missing{_advice(func, args)}" if missing else None
+
+
+def _advice(func: Callable[..., Any], args: Sequence[Any]) -> str:
+    """Return what to change in a call with too few or too many arguments, if the mistake is a common one."""
+    if any(hasattr(value, "continue_as") for value in args):
+        return ": leave the context out, because the worker gives it"
+    if func.__code__.co_varnames[:1] == ("self",) and "." in func.__qualname__:
+        owner, _, name = func.__qualname__.rpartition(".")
+        return f": it is a function of a class, so give the method of an object, {owner.rpartition('.')[2]}(...).{name}"
+    return ""
 
 
 def _problem_of_binding(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:

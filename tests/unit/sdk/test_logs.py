@@ -249,7 +249,7 @@ def test_arguments_that_do_not_fit_are_logged_without_our_frames(driver: Driver,
     message = "SignatureError: [305.00000] step: n: expected int, got str. Function step('x') failed"
     assert record.getMessage() == message
     assert record.exc_info is None
-    assert not hasattr(codec.decode_error(driver.promise("w")), "__notes__")
+    assert codec.decode_error(driver.promise("w")).__notes__ == ["See docs/errors.md#signatureerror"]
 
 
 class Rot:
@@ -410,6 +410,7 @@ def test_command_that_is_not_yielded_is_logged(driver: Driver, log: pytest.LogCa
 
     driver.run("w", workflow)
     assert sorted(line for line in lines(log, logging.WARNING)) == [
-        f"Function {name} than it yielded: write `yield ctx.run(...)`, or `await` where it is async"
-        for name in ("awaits made 1 more command", "forgets made 2 more commands", "plain made 1 more command")
+        f"Function {func.__name__} made {count} than it yielded ({__file__}:{func.__code__.co_firstlineno}): write"
+        " `yield ctx.run(...)`, or `await` where it is async; `resonate lint` finds the line"
+        for func, count in ((awaits, "1 more command"), (forgets, "2 more commands"), (plain, "1 more command"))
     ]

@@ -100,9 +100,11 @@ def _misuse(error: BaseException, name: str) -> MixedAwaits | None:
     traceback = error.__traceback__
     if traceback is None or not isinstance(error, (TypeError, ValueError, RuntimeError, AttributeError)):
         return None
-    while traceback.tb_next is not None:
-        traceback = traceback.tb_next
     frame = traceback.tb_frame
+    while traceback is not None:
+        if traceback.tb_frame.f_globals.get("__name__") != Command.__module__:  # whose methods refuse misuse
+            frame = traceback.tb_frame
+        traceback = traceback.tb_next
     module = frame.f_globals.get("__name__")
     if not isinstance(module, str) or module.partition(".")[0] != "asyncio":
         return None

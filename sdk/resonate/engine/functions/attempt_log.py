@@ -13,11 +13,15 @@ from typing import Any
 
 from resonate.engine.model import Work
 from resonate.retry_policies import RetryPolicy
+from resonate.workflow.callables import definition_of
 from resonate.workflow.logger import RESONATE
+from resonate_store.documented import Documented
 from resonate_store.model.clock import instant
 
 LONGEST = 100
 """Maximum number of characters of logged arguments and values."""
+LONGEST_ADVICE = 1_000
+"""Maximum number of characters of the text of an error of the SDK. Its end says what to do."""
 
 PATIENCE = 3
 """From this attempt on, the line about a failure says until when the function is retried."""
@@ -111,10 +115,22 @@ def log_forgotten(work: Work) -> None:
     """Warn that a function has created commands without yielding or awaiting them. They have no effect."""
     forgotten = work.context.made - work.context.count
     work.context.logger.warning(
-        "Function %s made %d more command%s than it yielded: write `yield ctx.run(...)`, or `await` where it is async",
+        "Function %s made %d more command%s than it yielded (%s): write `yield ctx.run(...)`, or `await` where it is"
+        " async; `resonate lint` finds the line",
         work.name,
         forgotten,
         "s" if forgotten > 1 else "",
+        definition_of(work.func),
+    )
+
+
+def log_not_continued(work: Work) -> None:
+    """Warn that a function has called `ctx.continue_as` and has not returned its result, so the execution ends."""
+    work.context.logger.warning(
+        "Function %s called ctx.continue_as and returned something else (%s), so it ends: write `return"
+        " ctx.continue_as(...)`",
+        work.name,
+        definition_of(work.func),
     )
 
 
@@ -144,7 +160,8 @@ def _short(value: Any) -> str:
 
 def _text(error: BaseException) -> str:
     try:
-        return _cut(str(error))
+        text = str(error)
+        return text[:LONGEST_ADVICE] if isinstance(error, Documented) else _cut(text)
     except Exception as failure:
         return f"<__str__ raised {type(failure).__name__}>"
 

@@ -10,6 +10,7 @@ from typing import Any, Generic, Literal, TypeVar, cast
 
 from msgspec import Struct
 
+from resonate.errors.mistakes import ArgumentTypeError, ArgumentValueError
 from resonate.workflow.commands import (
     LFC,
     LFI,
@@ -176,10 +177,10 @@ def several(
             raise _no_member(kind, positional[0])
         positional = tuple(cast("Iterable[Any]", positional[0]))
     if positional and named:
-        raise TypeError(f"ctx.{kind} takes its promises by position or by name, and not both: name all of them")
+        raise ArgumentTypeError(f"ctx.{kind} takes its promises by position or by name, and not both: name all of them")
     members = [_begun(kind, member) for member in (*positional, *named.values())]
     if not members and kind in ("any", "race"):
-        raise ValueError(f"ctx.{kind} needs at least one promise: without one it would wait forever")
+        raise ArgumentValueError(f"ctx.{kind} needs at least one promise: without one it would wait forever")
     return Several(kind, members, tuple(named), cancel_losers=cancel_losers)
 
 
@@ -202,7 +203,7 @@ def _begun(kind: GatherKind, member: Any) -> Command[Any] | Promise[Any]:
             raise _no_member(kind, member)
 
 
-def _no_member(kind: str, member: object) -> TypeError:
+def _no_member(kind: str, member: object) -> ArgumentTypeError:
     what = f"{member!r:.80}" if isinstance(member, Command) else f"{type(member).__name__}: {member!r:.80}"
     advice = "; run it in a workflow of its own, by ctx.begin_run" if isinstance(member, Composite) else ""
-    return TypeError(f"ctx.{kind} takes promises and commands such as ctx.run(...), and not {what}{advice}")
+    return ArgumentTypeError(f"ctx.{kind} takes promises and commands such as ctx.run(...), and not {what}{advice}")

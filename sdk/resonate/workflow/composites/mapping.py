@@ -10,6 +10,7 @@ from typing import Any, Generic, NoReturn, Self, TypeVar, Unpack
 
 from msgspec import Struct
 
+from resonate.errors.mistakes import ArgumentTypeError, ArgumentValueError
 from resonate.payloads import codec
 from resonate.payloads.restore import restore
 from resonate.workflow.commands import LFC, LFI, RFI, Command, Composite, Promise
@@ -113,7 +114,7 @@ class Map(Composite[T_co]):
             TypeError, ValueError: an option is unknown, or has the wrong type or value; `id` names one promise only.
         """
         if options.get("id") is not None:
-            raise ValueError("ctx.map has no option `id`: each item has a promise of its own")
+            raise ArgumentValueError("ctx.map has no option `id`: each item has a promise of its own")
         for call in self.calls:
             call.options(**options)
         return self
@@ -176,9 +177,9 @@ def limit_of(max_concurrency: int | None, many: int) -> int:
     if max_concurrency is None:
         return max(1, many)
     if not isinstance(max_concurrency, int) or isinstance(max_concurrency, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"max_concurrency must be `int`, got {type(max_concurrency).__name__}")
+        raise ArgumentTypeError(f"max_concurrency must be `int`, got {type(max_concurrency).__name__}")
     if max_concurrency < 1:
-        raise ValueError(f"max_concurrency must be at least 1, got {max_concurrency}")
+        raise ArgumentValueError(f"max_concurrency must be at least 1, got {max_concurrency}")
     return max_concurrency
 
 
@@ -191,16 +192,16 @@ def tolerated_of(tolerated_failures: float | None, many: int) -> int:
     if tolerated_failures is None:
         return many
     if isinstance(tolerated_failures, bool) or not isinstance(tolerated_failures, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"tolerated_failures must be `int` or `float`, got {type(tolerated_failures).__name__}")
+        raise ArgumentTypeError(f"tolerated_failures must be `int` or `float`, got {type(tolerated_failures).__name__}")
     if isinstance(tolerated_failures, int):
         if tolerated_failures < 0:
-            raise ValueError(f"tolerated_failures must be zero or more, got {tolerated_failures}")
+            raise ArgumentValueError(f"tolerated_failures must be zero or more, got {tolerated_failures}")
         return tolerated_failures
     if not 0 <= tolerated_failures <= 1:
-        raise ValueError(f"tolerated_failures as a share must be between 0.0 and 1.0, got {tolerated_failures}")
+        raise ArgumentValueError(f"tolerated_failures as a share must be between 0.0 and 1.0, got {tolerated_failures}")
     return int(tolerated_failures * many)
 
 
 def refuse_items(items: object) -> NoReturn:
     """Raise the error for items that are not an iterable."""
-    raise TypeError(f"ctx.map takes an iterable of items, and not {type(items).__name__}: {items!r:.80}")
+    raise ArgumentTypeError(f"ctx.map takes an iterable of items, and not {type(items).__name__}: {items!r:.80}")

@@ -11,6 +11,7 @@ from typing import Any, Generic, Self, TypeVar, Unpack, cast
 
 from msgspec.structs import replace
 
+from resonate.errors.mistakes import ArgumentTypeError
 from resonate.workflow.commands import LFC, RFC, Command, Composite
 from resonate.workflow.options import RemoteOptions, RunOptions, by_name
 from resonate_store.model.tags import UNDOES
@@ -166,7 +167,7 @@ class Saga:
             self._context.made -= 1  # it is yielded only if the workflow fails
             return undo
         if not isinstance(undo, tuple) or not undo:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(
+            raise ArgumentTypeError(
                 f"undo takes a function and its arguments, (func, *args), or a command, and not {undo!r:.80}"
             )
         func, *args = undo

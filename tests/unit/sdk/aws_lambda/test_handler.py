@@ -114,7 +114,8 @@ def test_handler_logs_and_returns_why_a_task_is_released(
     driver.create("w", {"func": "nope"})
     caplog.set_level(logging.WARNING, "resonate")
 
-    error = "function nope not found in registry: nothing is registered here"
+    error = "function nope not found in registry: nothing is registered here; register it by @resonate.register in"
+    error += " this program"
     assert handler(offer(driver), LambdaContext()) == {"status": "released", "error": error}
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warnings == [f"task w is released, and will be tried again: {error}"]

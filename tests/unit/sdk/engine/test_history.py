@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -73,7 +74,7 @@ def test_changed_workflow_halts_until_its_code_is_back(driver: Driver, subtests:
                 driver.finish(id)
             expected, found = (each[0].replace("the id ", f"the id {id}-") for each in (before, after))
             problem = str(NonDeterminismError(f"{id}.1", expected, found))
-            assert halted.value.reason == problem
+            assert re.fullmatch(re.escape(problem) + r" \(.*steps\.py:\d+\)", halted.value.reason)
             assert f"{id}.1 was {expected} when it first ran and is now {found}" in problem
             assert driver.reports[-1].status == "halted"
             assert driver.promise(id).pending

@@ -279,6 +279,7 @@ def test_task_that_cannot_run_here_is_logged_at_each_attempt(
     memory.move(clock, 600)
     memory.wait_for(TaskRelease, 3)
 
-    why = "function nope not found in registry: nothing is registered here"
+    why = "function nope not found in registry: nothing is registered here; register it by @resonate.register in"
+    why += " this program"
     said = ("WARNING", f"task a is released, and will be tried again: {why}")
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [said] * 3

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -34,8 +35,11 @@ def test_dependency_without_a_default_is_logged_if_missing(ctx: Context, caplog:
     assert caplog.records == []
     assert ctx.get_dependency("bd") is None
 
-    logged = "no dependency 'bd' is set here, so it is None: there are db; get_dependency('bd', None) asks without"
-    assert [record.getMessage().startswith(logged) for record in caplog.records] == [True]
+    (record,) = caplog.records
+    logged = (
+        rf"no dependency 'bd' is set here, so it is None \({re.escape(__file__)}:\d+\): there are db; get_dependency"
+    )
+    assert re.match(logged, record.getMessage())
     with pytest.raises(TypeError, match="key must be `str`, got int"):
         ctx.get_dependency(5)  # type: ignore[arg-type]
 

@@ -1,0 +1,89 @@
+"""docs/errors.md: it explains every error that users meet, and nothing else."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import resonate
+import resonate_infra
+import resonate_store
+from resonate.errors import ApplicationError, ResonateError
+from resonate.errors.canceled import Canceled
+from resonate_store.documented import PAGE, Documented
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / PAGE).read_text(encoding="utf-8")
+SOURCES = [path for folder in ("sdk", "store", "infra") for path in sorted((ROOT / folder).rglob("*.py"))]
+NOT_LOADED = ("__main__", "resonate_infra.project.files", "resonate_infra.conformance.plugin")
+OF_USERS = {Canceled, ApplicationError}
+"""Errors on the page that are those of a user's function or of asyncio, and have no note."""
+
+
+def kinds(base: type) -> Iterator[type]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from kinds(kind)
+
+
+def documented() -> set[type]:
+    """Return the errors of the packages."""
+    for package in (resonate, resonate_store, resonate_infra):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not any(part in module.name for part in NOT_LOADED):
+                importlib.import_module(module.name)
+    return {kind for kind in kinds(Documented) if kind.help.endswith(f"#{kind.__name__.lower()}")}
+
+
+def strings() -> str:
+    """Return the texts of the sources, with a space for each value that is filled in."""
+    found: list[str] = []
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                found.append(
+                    "".join(str(part.value) if isinstance(part, ast.Constant) else " " for part in node.values)
+                )
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(re.sub(r"%[sdr]", " ", node.value))
+    return re.sub(r"\s+", " ", "\n".join(found))
+
+
+def test_page_explains_each_error_and_no_other() -> None:
+    headings = re.findall(r"^### (\w+)$", TEXT, re.MULTILINE)
+
+    assert len(headings) == len(set(headings))
+    assert set(headings) == {kind.__name__ for kind in documented() | OF_USERS}
+
+
+def test_page_names_module_and_way_out_of_each_error(subtests: pytest.Subtests) -> None:
+    for section in re.split(r"^### ", TEXT.partition("## Statuses")[0], flags=re.MULTILINE)[1:]:
+        name, _, text = section.partition("\n")
+        (kind,) = [kind for kind in documented() | OF_USERS if kind.__name__ == name]
+        with subtests.test(name):
+            named = re.search(r"Module:\s+`([\w.]+)`", text)
+            assert hasattr(importlib.import_module(named[1] if named else "resonate.errors"), name)
+            base = re.search(r"Bases?:\s+`(\w+)`", text)
+            assert base is None or base[1] in {each.__name__ for each in kind.__mro__}
+
+
+def test_page_lists_log_lines_that_exist(subtests: pytest.Subtests) -> None:
+    known = strings()
+    for line in re.findall(r"^\| `([^`]+)` \|", TEXT.partition("## Log lines")[2], re.MULTILINE):
+        for words in line.replace("made 1 more command than", "more command ... than").split(" ... "):
+            with subtests.test(line, words=words):
+                assert words in known
+
+
+def test_error_of_a_user_has_the_help_of_its_base() -> None:
+    class OrderError(ResonateError):
+        pass
+
+    assert OrderError.help == f"{PAGE}#resonateerror"
+    assert OrderError("text", 1).__notes__ == ["See docs/errors.md#resonateerror"]
