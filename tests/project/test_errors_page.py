@@ -1,4 +1,4 @@
-"""docs/errors.md: it explains every error that users meet, and nothing else."""
+"""docs/errors.md explains every error that users meet, and nothing else. docs/troubleshooting.md leads there."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import ast
 import importlib
 import pkgutil
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ import resonate_infra
 import resonate_store
 from resonate.errors import ApplicationError, ResonateError
 from resonate.errors.canceled import Canceled
+from resonate_infra.cli.application import loaded
 from resonate_store.documented import PAGE, Documented
 
 ROOT = Path(__file__).parents[2]
@@ -87,3 +90,35 @@ def test_error_of_a_user_has_the_help_of_its_base() -> None:
 
     assert OrderError.help == f"{PAGE}#resonateerror"
     assert OrderError("text", 1).__notes__ == ["See docs/errors.md#resonateerror"]
+
+
+PAGES = (PAGE, "docs/troubleshooting.md")
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_lead_to_headings(subtests: pytest.Subtests) -> None:
+    for page in (ROOT / name for name in PAGES):
+        for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+            path, _, anchor = link.partition("#")
+            target = (page.parent / path) if path else page
+            with subtests.test(link):
+                assert target.exists()
+                assert not anchor or anchor in anchors(target)
+
+
+def test_commands_of_the_pages_exist(subtests: pytest.Subtests) -> None:
+    commands = {line for name in PAGES for line in re.findall(r"`resonate ([^`]+)`", (ROOT / name).read_text())}
+    for line in sorted(commands):
+        first, *words = shlex.split(line)
+        command: Any = loaded(first)
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]
+        options = {option for parameter in command.params for option in parameter.opts}
+        with subtests.test(line):
+            assert not hasattr(command, "commands")
+            assert {word for word in words if word.startswith("--")} <= options
