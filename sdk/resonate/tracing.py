@@ -1,7 +1,8 @@
-"""OpenTelemetry spans for executions and steps.
+"""OpenTelemetry: spans for executions and steps, and trace context and baggage that calls pass on.
 
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+    resonate = Resonate(interceptors=[TracePropagation()])
     handler = resonate.handler(span_processor=BatchSpanProcessor(exporter))
 
 A workflow outlives the processes that run it, so no process can keep a span open for it. A span is made from the stored
@@ -16,12 +17,16 @@ Needs the extra `otel`. Without a span processor this module is not imported.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 
+from opentelemetry import context, propagate, trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+from resonate.interceptors import InboundCall, Interceptor, OutboundCall, headers_of
 from resonate_store.model.ids import origin
 from resonate_store.model.records import PromiseView
 from resonate_store.model.tags import FUNC, ORIGIN, PARENT, SCOPE
@@ -64,6 +69,7 @@ class Spans:
                     "resonate.origin": root,
                     "resonate.parent": parent,
                 },
+                links=() if inside else _links(headers_of(tags)),
                 kind=SpanKind.INTERNAL if tags.get(SCOPE) == "local" else SpanKind.CONSUMER,
                 status=Status(StatusCode.ERROR, promise.state) if failed else Status(StatusCode.OK),
                 start_time=promise.created_at * 1_000_000,
@@ -75,6 +81,34 @@ class Spans:
     def flush(self) -> None:
         """Export the spans that wait: Lambda may not resume this process after the invocation."""
         self._processor.force_flush()
+
+
+class TracePropagation(Interceptor):
+    """Interceptor that passes trace context and baggage on, by the global propagators of OpenTelemetry.
+
+    The headers of an execution have the trace context and the baggage of its caller. In a function, the current span is
+    that of the function (`context_of`), so spans of the function's own code are its children. The baggage is there too.
+    The span of an execution that a client has started has a link to the client's span.
+    """
+
+    def outbound(self, call: OutboundCall) -> None:
+        propagate.inject(call.headers)
+
+    @contextmanager
+    def inbound(self, call: InboundCall) -> Generator[None, None, None]:
+        caller = propagate.extract(call.headers)
+        span = NonRecordingSpan(context_of(call.execution_id, call.id))
+        token = context.attach(trace.set_span_in_context(span, caller))
+        try:
+            yield
+        finally:
+            context.detach(token)
+
+
+def _links(headers: Mapping[str, str]) -> tuple[Link, ...]:
+    """Return a link to the span of the caller, if it is in the headers of the execution."""
+    caller = trace.get_current_span(propagate.extract(headers, context=context.Context())).get_span_context()
+    return (Link(caller),) if caller.is_valid else ()
 
 
 def context_of(root: str, id: str) -> SpanContext:

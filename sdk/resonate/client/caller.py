@@ -16,6 +16,7 @@ from resonate.engine.functions.attempt_limits import limits_of
 from resonate.engine.model import kind_of
 from resonate.errors import ResonateStoreError, refusal
 from resonate.idempotency import already_exists, created_alike
+from resonate.interceptors import prepared
 from resonate.payloads import codec
 from resonate.payloads.restore import Asked
 from resonate.process.runtime import Runtime
@@ -257,9 +258,9 @@ class Caller:
         return self._create(id, name, version, args, kwargs)
 
     def _create(self, id: str, name: str, version: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> PromiseView:
-        creation = self._creation(id, name, version, args, kwargs, self._target_of(name, version))
-        promise = accepted(self._store.apply(creation))
-        self._attach(id, name, promise, creation.param)
+        made = self._creation(id, name, version, args, kwargs, self._target_of(name, version))
+        promise = accepted(self._store.apply(prepared(self._registry.interceptors, made)))
+        self._attach(id, name, promise, made.param)
         return promise
 
     def send(self, id: str, name: str, value: Any = None, *, idempotency_key: str | None = None) -> None:
@@ -326,7 +327,8 @@ class Caller:
             limits_of(self._options, kind_of(registered.func), registered.name)  # raises an error for a workflow
         # An error of the function that chooses the policy is raised before the execution is created.
         options = self._options.merge(retry_policy=self._options.policy_for(registered.func))
-        creation = self._creation(id, registered.name, registered.version, args, kwargs, self._group)
+        made = self._creation(id, registered.name, registered.version, args, kwargs, self._group)
+        creation = prepared(self._registry.interceptors, made)
         response = self._store.apply(TaskCreate(self._pid, self._ttl_ms, creation))
         if response.status in (409, 422):  # it exists: attach to it
             found = accepted(self._store.apply(PromiseGet(id)))
@@ -336,8 +338,7 @@ class Caller:
         try:
             self._attach(id, registered.name, accepted(response), creation.param)
         except ResonateStoreError:
-            task = response.task
-            if task is not None and task.state == "acquired":
+            if (task := response.task) is not None and task.state == "acquired":
                 self._store.apply(TaskRelease(task.id, task.version, handover=True))
             raise
         self._remember(accepted(response), options)
@@ -429,9 +430,7 @@ class Caller:
     def _handle(
         self, id: str, func: Callable[..., Any] | str, settled: PromiseView | None = None, asked: Any = None
     ) -> Handle[Any]:
-        if asked is not None:
-            return Handle(id, self._runtime, Asked(asked), self._options.encoder, settled)
-        annotation = self._signature(func, self._options.version or 0).result
+        annotation = self._signature(func, self._options.version or 0).result if asked is None else Asked(asked)
         return Handle(id, self._runtime, annotation, self._options.encoder, settled)
 
     def _signature(self, func: Callable[..., Any] | str, version: int) -> Signature:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
@@ -13,6 +13,7 @@ from resonate.client.function import Function
 from resonate.client.scheduling import Scheduling
 from resonate.dependencies import Dependencies
 from resonate.errors.mistakes import ArgumentValueError
+from resonate.interceptors import Interceptor, checked
 from resonate.message_sources.source import Messages
 from resonate.process.runtime import Runtime
 from resonate.process.store_choice import check_stores, encrypted, memory_store, messages_of, store_of_environment
@@ -79,6 +80,7 @@ class Resonate(Scheduling):
         clock: the source of time, which must advance by itself, because threads wait on it. By default that of the
             store, or the system's.
         encryptor: encrypts all payloads, for example `resonate.encryption.AESGCMEncryptor`.
+        interceptors: run around calls, the first one outermost; see `resonate.interceptors`.
 
     Raises:
         TypeError, ValueError: an argument has the wrong type or value.
@@ -99,6 +101,7 @@ class Resonate(Scheduling):
         workers: int | None = None,
         clock: Clock | None = None,
         encryptor: Encryptor | None = None,
+        interceptors: Sequence[Interceptor] = (),
     ) -> None:
         require("group", group, str)
         lease = seconds_of(ttl)
@@ -132,6 +135,8 @@ class Resonate(Scheduling):
         registry = registry or Registry()
         if retry_policy is not None:
             registry.retry_policy = Options().merge(retry_policy=retry_policy).retry_policy
+        if interceptors:
+            registry.interceptors = checked(interceptors)
         # A `Dependencies` is shared: the program may add to it later.
         shared = isinstance(dependencies, Dependencies)
         dependencies = dependencies if shared else dict(dependencies or {})
@@ -174,6 +179,7 @@ class Resonate(Scheduling):
         workers: int | None = None,
         clock: Clock | None = None,
         encryptor: Encryptor | None = None,
+        interceptors: Sequence[Interceptor] = (),
     ) -> Resonate:
         """Return a connection to a store in this process's memory, whatever the environment variables are.
 
@@ -193,6 +199,7 @@ class Resonate(Scheduling):
             workers=workers,
             clock=clock,
             encryptor=encryptor,
+            interceptors=interceptors,
         )
         made._runtime.serve_every_target()
         return made
@@ -219,6 +226,7 @@ class Resonate(Scheduling):
         timeout: Seconds | None = None,
         clock: Clock | None = None,
         encryptor: Encryptor | None = None,
+        interceptors: Sequence[Interceptor] = (),
     ) -> Resonate:
         """Return a connection to a Resonate server: `resonate dev`, or a deployed API.
 
@@ -273,6 +281,7 @@ class Resonate(Scheduling):
             workers=workers,
             clock=clock,
             encryptor=encryptor,
+            interceptors=interceptors,
         )
 
     @property

@@ -7,6 +7,7 @@ any generator (docs/decisions/0020).
 
 from __future__ import annotations
 
+import contextvars
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +17,7 @@ from typing import Any
 from resonate.engine.actions import Action, Continued, Create, Finished, ReadChildren, RecordOutcome, Run
 from resonate.engine.functions import attempt_limits, attempt_log, retries
 from resonate.engine.functions.exits import failure_of
+from resonate.engine.functions.interception import InterceptedWorkflow
 from resonate.engine.history import NOTHING, Issued, KnownRecords
 from resonate.engine.model import AttemptLimits, Kind, Node, Opening, Outcome, Work, close_workflow, is_within
 from resonate.engine.progress import Progress
@@ -67,6 +69,8 @@ class Attempts(ABC):
         self._private = private
         self._progress = Progress(self.records)
         self._registry = registry
+        self._surrounded: dict[Work, InterceptedWorkflow] = {}
+        """The workflows that interceptors surround."""
         self._version = 0
 
     @abstractmethod
@@ -165,6 +169,10 @@ class Attempts(ABC):
                 raise
             self._ended(work, (None, failure))
         else:
+            if work.interceptors is not None:
+                surroundings = contextvars.copy_context()
+                generator = InterceptedWorkflow(work.interceptors, work, generator, surroundings)
+                self._surrounded[work] = generator
             self._run_workflow(work, generator)
 
     def _is_interrupted(self, work: Work, limits: AttemptLimits) -> bool:
@@ -218,6 +226,8 @@ class Attempts(ABC):
         from resonate.engine.functions.async_workflow import OutsideLoop  # here, because it imports asyncio
 
         self._progress.entered(work)
+        if isinstance(opening.coroutine, InterceptedWorkflow):
+            self._surrounded[work] = opening.coroutine
         self._run_workflow(work, OutsideLoop(opening.coroutine, work.name, opening.command), opening.command)
 
     def _ended(self, work: Work, outcome: Outcome) -> None:
@@ -401,6 +411,8 @@ class Attempts(ABC):
     ) -> None:
         """Store the outcome of a function. If the function is the root, keep the outcome for the task."""
         node = work.node
+        if work.interceptors is not None:
+            self._surrounded.pop(work, None)
         if node is self.root.node:
             self.finished = Finished(state, payload)
         elif not node.durable:

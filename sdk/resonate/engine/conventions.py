@@ -11,6 +11,7 @@ from resonate.engine.functions.attempt_limits import ONCE, limits_of
 from resonate.engine.history import tags_of_link
 from resonate.engine.model import Kind, Lineage, Node, Work, kind_of
 from resonate.errors import refusal
+from resonate.interceptors import NO_HEADERS, tags_of_headers
 from resonate.payloads import codec
 from resonate.payloads.restore import Asked
 from resonate.validation import within_time
@@ -38,6 +39,8 @@ from resonate_store.model.tags import (
 
 _SHORT_ID = ids.MAX_ID_BYTES // 4
 """An id of at most this many characters is within the limit of bytes, in any alphabet."""
+_OWN_STEPS = "resonate.workflow."
+"""The modules of the SDK's own steps, such as `ctx.time.time()`. Interceptors do not see them."""
 _DEFAULT_TIMEOUT_MS = round(DEFAULT_TIMEOUT * 1000)
 
 
@@ -51,6 +54,7 @@ class Conventions:
         default_target: the target of calls that name none.
         group: their target if their function is registered here.
         encoders: gets the encoder of each call, by promise id, because this process may also run the called function.
+        headers: the headers of the execution, which calls inherit.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class Conventions:
         default_target: str,
         group: str | None,
         encoders: dict[str, Encoder[Any, str | None]],
+        headers: Mapping[str, str] = NO_HEADERS,
     ) -> None:
         self._root = root
         self._registry = registry
@@ -68,6 +73,8 @@ class Conventions:
         self._default_target = default_target
         self._group = group
         self._encoders = encoders
+        self._headers = headers
+        self._interceptors = registry.interceptors
 
     def local(self, command: LocalCall[Any], id: str, place: str, parent: Lineage, now: int) -> Node:
         """Build the node of a local call, with the work that settles it.
@@ -108,7 +115,7 @@ class Conventions:
         version = self._registry.version_of(func)
         if key is None:
             key = id if parent.names is None else parent.names.key(id, place, f"run {command.name}")
-        info = Info(1, timeout_at / 1000, tags.copy(), version, key)
+        info = Info(1, timeout_at / 1000, tags.copy(), version, key, headers=self._headers)
         kind = kind_of(func)
         node.work = Work(
             node,
@@ -130,6 +137,8 @@ class Conventions:
             node.work.limits = limits
             if limits.at_most_once and node.work.policy is None:
                 node.work.policy = ONCE
+        if self._interceptors is not None and not (func.__module__ or "").startswith(_OWN_STEPS):
+            node.work.interceptors = self._interceptors
         if id != place:
             _link(node, place, parent)
         return node
@@ -169,6 +178,8 @@ class Conventions:
             tags[IDEMPOTENCY_KEY] = node.key
         param = Value()
         if isinstance(command, RemoteCall):
+            if self._headers:
+                tags = {**tags_of_headers(self._headers), **tags}
             version = opts.version or command.version
             target = opts.target or self._registry.target_of(command.name, version, self._group, self._default_target)
             tags[TARGET] = expand(target)

@@ -25,7 +25,7 @@ from resonate.engine.functions.current import CURRENT
 from resonate.engine.functions.exits import failure_of
 from resonate.engine.history import may_belong
 from resonate.engine.model import NOTHING_YET, Coroutine, Node, Outcome, Work, in_rows, is_within, noted
-from resonate.errors import NonDeterminismError, ResultTypeError, refusal
+from resonate.errors import InterceptorError, NonDeterminismError, ResultTypeError, refusal
 from resonate.idempotency import KEYS, already_exists, belongs_elsewhere, created_alike
 from resonate.payloads import codec
 from resonate.workflow.options import DEFAULT_TARGET
@@ -65,7 +65,9 @@ class Execution(Cancelling):
         encoders: dict[str, Encoder[Any, str | None]] | None = None,
     ) -> None:
         encoders = {} if encoders is None else encoders
-        conventions = Conventions(root.node.id, registry, dependencies, default_target, group, encoders)
+        conventions = Conventions(
+            root.node.id, registry, dependencies, default_target, group, encoders, root.context.info.headers
+        )
         super().__init__(root, registry, dependencies, private, encoders, conventions)
         self.ready: deque[Coroutine] = deque()
         self._unfinished: dict[Coroutine, None] = {}
@@ -266,6 +268,8 @@ class Execution(Cancelling):
             except StopIteration as stop:
                 self._returned(coroutine, (stop.value, None))
                 continue
+            except InterceptorError:
+                raise
             except BaseException as raised:
                 failure = failure_of(raised, coroutine.work.name)
                 if failure is None:
@@ -313,7 +317,7 @@ class Execution(Cancelling):
 
             error.at(line_of(coroutine))
             raise
-        except ResultTypeError:
+        except (InterceptorError, ResultTypeError):
             raise
         except Exception as refused:
             coroutine.inbox = (None, refused)

@@ -17,9 +17,10 @@ from resonate.engine.commands.patches import Patches
 from resonate.engine.conventions import Conventions
 from resonate.engine.history import Issued, outcome_of, shows_step
 from resonate.engine.model import NOTHING_YET, Coroutine, Gathering, Node, Outcome, Work
-from resonate.errors import NonDeterminismError
+from resonate.errors import InterceptorError, NonDeterminismError
 from resonate.errors.mistakes import ForeignPromiseError
 from resonate.idempotency import taken_by
+from resonate.interceptors import Interceptor, prepared
 from resonate.workflow.commands import Cancel, Command, Composite, LocalCall, PromiseCommand, RemoteCall
 from resonate.workflow.commands import Promise as Awaitable
 from resonate.workflow.messages import InboxCommand
@@ -27,7 +28,7 @@ from resonate.workflow.patches import PatchDeprecated, Patched
 from resonate.workflow.registry import Registry
 from resonate.workflow.signatures import signature_of
 from resonate_store.model.records import Claim, PromiseView
-from resonate_store.model.requests import PromiseGet
+from resonate_store.model.requests import PromiseCreate, PromiseGet
 from resonate_store.model.tags import REFUSED
 
 if TYPE_CHECKING:
@@ -276,6 +277,8 @@ class Issuing(Patches, InboxCommands):
         if context.replaying or node.link is not None or not node.durable:
             self._progress.issued(context, node)
         if request is not None:
+            if remote and self._registry.interceptors is not None:
+                request = self._prepared(self._registry.interceptors, request, parent)
             beyond = id != place and isinstance(command, PromiseCommand) and self._progress.is_behind(context)
             if command.waits or beyond:
                 # Either the workflow waits for it, so other programs cannot know its id yet. Or later commands are
@@ -286,6 +289,21 @@ class Issuing(Patches, InboxCommands):
         elif node.work is not None:
             self._start(node.work, command.opts, is_new=not context.replaying)
         return node
+
+    def _prepared(self, interceptors: tuple[Interceptor, ...], request: PromiseCreate, parent: Work) -> PromiseCreate:
+        """Let the interceptors change the creation of a remote call, in the contextvars of the workflow.
+
+        Raises:
+            InterceptorError: one of them has raised an error.
+        """
+        surrounded = self._surrounded.get(parent)
+        try:
+            if surrounded is None:
+                return prepared(interceptors, request, parent.node.id)
+            return surrounded.inside(prepared, interceptors, request, parent.node.id)
+        except Exception as error:
+            mesg = f"an interceptor of the remote call {request.id} raised {type(error).__name__}: {error}"
+            raise InterceptorError(mesg) from error
 
     def _recall(self, node: Node, place: str, known: PromiseView) -> bool:
         """Continue from the record at a command's place; return False if the record is incomplete."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import logging
-import types
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -17,6 +16,7 @@ from msgspec import Struct, field
 from resonate.encoders import Encoder
 from resonate.engine.functions.exits import failure_of
 from resonate.idempotency import ForkNames
+from resonate.interceptors import Interceptor
 from resonate.retry_policies import RetryPolicy
 from resonate.workflow.commands import Command, PromiseCommand, RemoteCall, sentence
 from resonate.workflow.context import Context
@@ -239,6 +239,7 @@ class Work(Struct, eq=False):
         retry_at: when the next attempt is due (ms), while it pauses in this process.
         opening: the first command of an async function, until its records are read.
         limits: the limits of its attempts, if there are any.
+        interceptors: what runs around its attempts, if there is anything.
     """
 
     node: Node
@@ -264,6 +265,7 @@ class Work(Struct, eq=False):
     retry_at: int = 0
     opening: Opening | None = None
     limits: AttemptLimits | None = None
+    interceptors: tuple[Interceptor, ...] | None = None
 
 
 class AttemptLimits(Struct):
@@ -283,7 +285,7 @@ class AttemptLimits(Struct):
 class Opening(Struct, frozen=True):
     """An async function that is a workflow, not a step: it has awaited a command."""
 
-    coroutine: types.CoroutineType[Any, Any, Any]
+    coroutine: Resumable
     command: Any
 
 

@@ -235,6 +235,18 @@ class SignatureError(ResonateError, TypeError):
         self.args = (mesg,)
 
 
+class InterceptorError(ResonateError):
+    """An interceptor around a workflow, or one of its remote calls, has raised an error. The task is tried again later.
+
+    Args:
+        mesg: which interceptor, and what it raised.
+    """
+
+    def __init__(self, mesg: str) -> None:
+        super().__init__(mesg, 308)
+        self.args = (mesg,)
+
+
 class ResultTypeError(ResonateError, TypeError):
     """A result does not fit the type that the caller gave as `result_type=`.
 

@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from resonate.engine.functions.exits import failure_of
+from resonate.engine.functions.interception import run_step
 from resonate.engine.interpreter import Execution
 from resonate.engine.model import AttemptLimits, Kind, Opening, Outcome, Work, close_workflow
 from resonate.errors import AttemptTimeout
@@ -380,6 +381,8 @@ def call(work: Work, async_functions: AsyncFunctions) -> Outcome | Opening | Non
     if work.kind is Kind.ASYNC:
         return async_functions.call(work)
     try:
+        if work.interceptors is not None:
+            return run_step(work.interceptors, work), None
         return work.func(work.context, *work.args, **work.kwargs), None
     except BaseException as error:
         failure = failure_of(error, work.name)

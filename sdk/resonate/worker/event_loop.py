@@ -19,7 +19,8 @@ from typing import Any
 
 from resonate.engine.functions.async_workflow import is_ours
 from resonate.engine.functions.exits import failure_of, is_outcome_of_test
-from resonate.engine.model import Opening, Outcome, Work
+from resonate.engine.functions.interception import InterceptedWorkflow
+from resonate.engine.model import Opening, Outcome, Resumable, Work
 from resonate.worker.abandoned import abandoned
 from resonate.workflow.awaits import MixedAwaits, coroutines_of_functions, running_function
 
@@ -47,7 +48,7 @@ class EventLoop(_Base):
 
     def submit(self, work: Work, then: Callable[[Outcome | Opening | None], None]) -> None:
         """Run a function; see `AsyncFunctions.submit`."""
-        context = contextvars.copy_context()
+        context, outside = contextvars.copy_context(), contextvars.Context()
 
         def ended(task: asyncio.Task[Outcome | Opening]) -> None:
             if self._calls.get(work) is task:
@@ -67,13 +68,14 @@ class EventLoop(_Base):
             if self._cancelling:
                 then(None)
                 return
-            coroutine = _call(work)
+            coroutine = _call(work, context)
             coroutines_of_functions.add(coroutine)  # before the task: a task may begin when it is created
             task = self.create_task(coroutine, name=work.node.id, context=context)
             if (earlier := self._calls.get(work)) is not None:
                 self._earlier.add(earlier)
             self._calls[work] = task
-            task.add_done_callback(ended)
+            # Not with the function's contextvars, in which another thread runs it once it has become a workflow.
+            task.add_done_callback(ended, context=outside)
 
         self.call_soon_threadsafe(begin)
 
@@ -148,19 +150,24 @@ def _run_until_stopped(loop: asyncio.AbstractEventLoop) -> None:
         return
 
 
-async def _call(work: Work) -> Outcome | Opening:
+async def _call(work: Work, context: contextvars.Context) -> Outcome | Opening:
     running_function.set(work.name)
     _timers.set(weakref.WeakSet())
-    return await _until_first_command(work)
+    return await _until_first_command(work, context)
 
 
 @types.coroutine
-def _until_first_command(work: Work) -> Generator[Any, Any, Outcome | Opening]:
-    """Run the function until it has ended or awaits a command. Its other awaits are the loop's."""
+def _until_first_command(work: Work, context: contextvars.Context) -> Generator[Any, Any, Outcome | Opening]:
+    """Run the function until it has ended or awaits a command. Its other awaits are the loop's.
+
+    `context` are the contextvars in which it runs.
+    """
     foreign: Any = None
     waited = False
     try:
-        coroutine = work.func(work.context, *work.args, **work.kwargs)
+        coroutine: Resumable = work.func(work.context, *work.args, **work.kwargs)
+        if work.interceptors is not None:
+            coroutine = InterceptedWorkflow(work.interceptors, work, coroutine)
         advance: Callable[[Any], Any] = coroutine.send
         sent: Any = None
         while True:
@@ -177,6 +184,8 @@ def _until_first_command(work: Work) -> Generator[Any, Any, Outcome | Opening]:
             elif not all(timer.cancelled() for timer in _timers.get()):
                 sent, advance = MixedAwaits(work.name, yielded, "a timeout"), coroutine.throw
             else:
+                if isinstance(coroutine, InterceptedWorkflow):
+                    coroutine.leave_loop(context)
                 return Opening(coroutine, yielded)
     except StopIteration as stop:
         return stop.value, None

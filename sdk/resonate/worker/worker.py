@@ -34,6 +34,7 @@ from resonate.errors import (
 )
 from resonate.errors.mistakes import NotRegisteredError
 from resonate.idempotency import KEYS, ForkNames
+from resonate.interceptors import headers_of
 from resonate.payloads import codec
 from resonate.payloads.fitting import Unfit
 from resonate.worker.generations import NO_GENERATIONS, is_older, later_generation
@@ -332,7 +333,8 @@ class Worker:
         node.annotation = signature.result
         node.encoder = encoder
         key = promise.tags.get(IDEMPOTENCY_KEY) or promise.tags.get(KEY_STEM, promise.id)
-        info = Info(1, promise.timeout_at / 1000, promise.tags, registered.version, key, generation or 1)
+        headers, tags = headers_of(promise.tags), promise.tags
+        info = Info(1, promise.timeout_at / 1000, tags, registered.version, key, generation or 1, headers)
         refusal = None if self._store.has_generations else NO_GENERATIONS
         callee = Callee(registered.func, registered.name, registered.version, encoder, refusal)
         context = RootContext(promise.id, info, self.registry, self.dependencies, callee)
@@ -352,6 +354,7 @@ class Worker:
             kind,
             kind is Kind.WORKFLOW,
             limits=None if options is UNSET else limits_of_root(options, kind),
+            interceptors=self.registry.interceptors,
         )
 
     def _call(self, promise: PromiseView, encoder: Encoder[Any, str | None] | None, generation: int | None) -> Call:

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from resonate.errors import ProgramError
 from resonate.errors.mistakes import ArgumentTypeError
+from resonate.interceptors import NO_HEADERS
 from resonate.validation import Seconds, duration_s, similar, users_line
 from resonate.workflow.combining import Combining
 from resonate.workflow.commands import LFC, LFI, RFC, RFI, Command, Promise, PromiseCommand, Sleep
@@ -60,6 +61,7 @@ class Info(Struct):
         version: the registered version of the function.
         idempotency_key: the idempotency key of its promise.
         generation: the number of this history, from 1; see `Context.continue_as`.
+        headers: the headers of the execution, read only; see `resonate.interceptors`.
     """
 
     attempt: int
@@ -68,6 +70,7 @@ class Info(Struct):
     version: int
     idempotency_key: str | None = None
     generation: int = 1
+    headers: Mapping[str, str] = NO_HEADERS
 
 
 class Context(Combining, Patching, Messaging):

@@ -25,6 +25,7 @@ from resonate.workflow.callables import adapted, core_of, definition_of, name_of
 from resonate.workflow.signatures import takes_context
 
 if TYPE_CHECKING:
+    from resonate.interceptors import Interceptor
     from resonate.retry_policies import RetryPolicy
     from resonate.workflow.options import PolicyFor
 
@@ -53,11 +54,13 @@ class Registry:
 
     Attributes:
         encoders: by function name, the encoder of calls from other processes.
+        interceptors: those of the program, if there are any.
         retry_policy: the program's default retry policy; see `Resonate`.
     """
 
     def __init__(self) -> None:
         self.encoders: dict[str, Encoder[Any, str | None]] = {}
+        self.interceptors: tuple[Interceptor, ...] | None = None
         self.retry_policy: RetryPolicy | PolicyFor | None = None
         self._by_name: dict[str, dict[int, Registered]] = {}
         self._by_func: dict[Workflow | int, Registered] = {}

@@ -65,5 +65,7 @@ KEY_STEM: Final = "resonate:key-stem"
 replaces the id of the promise (docs/rules.md F7)."""
 UNDOES: Final = "resonate:undoes"
 """On the record of a compensation: the number of the command that it undoes."""
+HEADER: Final = "resonate:header:"
+"""The beginning of the tags of an execution's headers. The rest of the tag is the name of the header."""
 LINEAGE: Final = (ORIGIN, PARENT, BRANCH, PREFIX)
 """Tags that name other promises: the place of a promise in the call tree of its execution."""

@@ -6,19 +6,22 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from opentelemetry import baggage, context, trace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import StatusCode
+from opentelemetry.trace import NonRecordingSpan, SpanContext, StatusCode, TraceFlags
 
 from resonate import Context, Resonate
 from resonate.payloads import codec
 from resonate.retry_policies import Never
-from resonate.tracing import context_of
+from resonate.testing import MemoryStack
+from resonate.tracing import Spans, TracePropagation, context_of
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.requests import PromiseCreate, PromiseSettle
+from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseSettle
 from resonate_store.model.tags import TARGET
+from tests.support.present import present
 from tests.support.steps import execute
 
 NIGHT = 1_735_689_600_000
@@ -102,6 +105,58 @@ def test_trace_survives_suspension_and_replay(deployment: Deployment) -> None:
     parents = {id: span.parent.span_id if span.parent else None for id, span in spans.items()}
     own = {id: span.context.span_id for id, span in spans.items() if span.context}
     assert parents == {"w1.1": own["w1"], "w1.2.1": own["w1.2"], "w1.2": own["w1"], "w1": None}
+
+
+def tenant_in_baggage(_ctx: Context) -> list[Any]:
+    current = trace.get_current_span().get_span_context()
+    return [baggage.get_baggage("tenant"), current.trace_id, current.span_id]
+
+
+def traced(ctx: Context) -> Generator[Any, Any, Any]:
+    here = trace.get_current_span().get_span_context()
+    yield ctx.sleep(60)
+    inside = yield ctx.run(tenant_in_baggage)
+    called = yield ctx.rpc("tenant_in_baggage")
+    detached = yield ctx.detached("tenant_in_baggage")
+    return [here.span_id, inside, called, (yield detached), detached.id]
+
+
+def test_trace_context_and_baggage_are_passed_on() -> None:
+    """Programs over two groups, as if each were a service of its own."""
+    stack = MemoryStack()
+    programs = [Resonate.local(group=group, interceptors=[TracePropagation()]) for group in ("default", "client")]
+    programs[0].register(traced)
+    programs[0].register(tenant_in_baggage)
+    stack.serve(programs[0])
+    client = stack.client(registry=programs[1].registry)
+    sent = SpanContext(trace_id=7, span_id=8, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+    token = context.attach(
+        trace.set_span_in_context(NonRecordingSpan(sent), baggage.set_baggage("tenant", "acme", context.Context()))
+    )
+    try:
+        handle = client.begin_rpc("w1", "traced")
+    finally:
+        context.detach(token)
+    stack.run_until_complete("w1")
+
+    here, inside, called, apart, id = handle.result(0)
+    root, own = context_of("w1", "w1"), context_of(id, id)
+    assert here == root.span_id
+    assert inside == ["acme", root.trace_id, context_of("w1", "w1.2").span_id]
+    assert called == ["acme", root.trace_id, context_of("w1", "w1.3").span_id]
+    assert apart == ["acme", own.trace_id, own.span_id]
+    assert not trace.get_current_span().get_span_context().is_valid
+
+    exporter = InMemorySpanExporter()
+    spans = Spans(SimpleSpanProcessor(exporter))
+    for each in ("w1", "w1.3", id):
+        spans.settled(present(stack.store.apply(PromiseGet(each)).promise))
+    linked = {
+        str((span.attributes or {})["resonate.promise.id"]): [link.context.span_id for link in span.links]
+        for span in exporter.get_finished_spans()
+    }
+    # A call below its caller has a parent; a detached one begins a trace of its own.
+    assert linked == {"w1": [sent.span_id], "w1.3": [], id: [root.span_id]}
 
 
 def test_spans_of_failed_calls_have_status_error(deployment: Deployment) -> None:

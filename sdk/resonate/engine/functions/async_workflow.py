@@ -24,14 +24,14 @@ class OutsideLoop:
     """The coroutine of an async workflow, with the interface of a generator.
 
     Args:
-        coroutine: the workflow.
+        coroutine: the workflow, perhaps inside the context managers of interceptors.
         name: its name.
         command: the command that it awaited first.
     """
 
     __slots__ = ("_coroutine", "_guard")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], name: str, command: object) -> None:
+    def __init__(self, coroutine: Any, name: str, command: object) -> None:
         self._coroutine = coroutine
         self._guard = cast("asyncio.AbstractEventLoop", _NoLoop(name, command))
 
