@@ -69,13 +69,13 @@ async def who_async(ctx: Context) -> str:
 
 def nested(ctx: Context) -> Flow:
     seen = yield ctx.run(who)
-    yield ctx.sleep(10)
+    yield ctx.sleep(1.1)
     return [seen, tenant.get()]
 
 
 async def nested_async(ctx: Context) -> list[str]:
     seen = await ctx.run(who)
-    await ctx.sleep(10)
+    await ctx.sleep(1.1)
     return [seen, tenant.get()]
 
 
