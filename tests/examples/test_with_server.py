@@ -104,6 +104,30 @@ def test_async_gateway(server: Surroundings, example: str, program: str, refused
     assert ask("GET", f"{reports}/{bad}")[1]["error"] == "'4da' is nobody's name"
 
 
+@pytest.mark.parametrize(
+    ("example", "program", "parcel"),
+    [("fastapi_app", "uvicorn --", "tea of acme"), ("chalice_app", "chalice --", "a box of tea")],
+)
+def test_web_application(server: Surroundings, example: str, program: str, parcel: str) -> None:
+    port = free_port()
+    number = 17 if example == "fastapi_app" else 18
+    run, ordering = command(example, program), command(example, "curl")
+    says(start(server, run, {"8000": str(port), "http://localhost:8001": server.url}), f":{port}")
+    if example == "chalice_app":
+        start(server, command(example, "worker.py")).line("worker is running...")
+
+    ordered = start(server, ordering, {"8000": str(port), "17": str(number)})
+    assert ordered.end() == 0
+    status_url = f"/executions/order-{number}"
+    assert any(f'"status_url":"{status_url}"' in line for line in ordered.lines), ordered.lines
+    execution = f"http://localhost:{port}{status_url}"
+    progress = {"progress": "waiting for the carrier"}
+    until(lambda: ask("GET", execution)[1]["published"] == progress, "the parcel waits")
+    until(lambda: ask("GET", execution)[1]["state"] == "resolved", "the order is fulfilled")
+    assert ask("GET", execution)[1]["result"] == {"parcel": parcel}
+    assert ask("GET", f"http://localhost:{port}/executions/order-999")[0] == 404
+
+
 def test_load_balancing(server: Surroundings) -> None:
     run_worker = command("load_balancing", "worker.py")
     workers = {name: start(server, run_worker, {"worker-1": name}) for name in ("worker-1", "worker-2", "worker-3")}

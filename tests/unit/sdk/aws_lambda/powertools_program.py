@@ -7,8 +7,12 @@ from aws_lambda_powertools import Tracer
 
 from resonate import Context, Resonate
 from resonate.aws_lambda.powertools import PowertoolsInterceptor
+from resonate.payloads import codec
 from resonate.retry_policies import Constant
 from resonate_store.local.memory import MemoryStore
+from resonate_store.model.requests import PromiseCreate
+from resonate_store.model.tags import FUNC, TARGET
+from tests.support.steps import execute
 
 tracer = Tracer(service="orders")
 store = MemoryStore()
@@ -38,3 +42,15 @@ def order(ctx: Context) -> Generator[Any, Any, list[str]]:
 
 assert resonate.run("w", order) == ["paid", "packed", "found"]
 resonate.stop()
+
+creation = PromiseCreate("v", 2**46, codec.encode_call("order", (), {}, 1), {TARGET: "lambda://worker", FUNC: "order"})
+assert store.apply(creation).ok
+worker = resonate.handler()
+
+
+@tracer.capture_lambda_handler
+def handler(event: Any, context: Any) -> Any:
+    return worker(event, context)
+
+
+assert handler(execute("v"), None) == {"status": "completed"}

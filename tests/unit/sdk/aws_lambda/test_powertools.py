@@ -77,18 +77,23 @@ def test_steps_are_subsegments_in_lambda() -> None:
         daemon.settimeout(10)
         environment = {
             **os.environ,
+            "PYTHONPATH": str(ROOT),
             "LAMBDA_TASK_ROOT": str(ROOT),
             "_X_AMZN_TRACE_ID": "Root=1-67891233-abcdef012345678912345678;Parent=463ac35c9f6413ad;Sampled=1",
             "AWS_XRAY_DAEMON_ADDRESS": f"127.0.0.1:{daemon.getsockname()[1]}",
         }
         done = subprocess.run([sys.executable, PROGRAM], env=environment, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
-        subsegments = [json.loads(daemon.recv(65_536).partition(b"\n")[2]) for _ in range(3)]
+        sent = [json.loads(daemon.recv(65_536).partition(b"\n")[2]) for _ in range(7)]
 
-    shown = sorted((each["name"], each["annotations"]["attempt"], "fault" in each) for each in subsegments)
-    assert shown == [("## charge", 1, True), ("## charge", 2, False), ("## pack", 1, False)]
-    assert {each["annotations"]["execution_id"] for each in subsegments} == {"w"}
-    assert {(each["trace_id"], each["parent_id"]) for each in subsegments} == {
-        ("1-67891233-abcdef012345678912345678", "463ac35c9f6413ad")
+    steps = [each for each in sent if each["name"] != "## handler"]
+    for id in ("w", "v"):
+        own = [each for each in steps if each["annotations"]["execution_id"] == id]
+        shown = sorted((each["name"], each["annotations"]["attempt"], "fault" in each) for each in own)
+        assert shown == [("## charge", 1, True), ("## charge", 2, False), ("## pack", 1, False)]
+    assert {(each["trace_id"], each["type"]) for each in sent} == {
+        ("1-67891233-abcdef012345678912345678", "subsegment")
     }
-    assert {each["type"] for each in subsegments} == {"subsegment"}
+    # A step in the thread of the handler is below its subsegment.
+    (handler,) = [each["id"] for each in sent if each["name"] == "## handler"]
+    assert handler in {each["parent_id"] for each in steps if each["annotations"]["execution_id"] == "v"}
