@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
+from resonate.payloads.codec import encode_call
 from resonate_infra.testing.stack import OfflineStack
 from resonate_infra.testing.template.template import ParameterError
 from resonate_store.model.records import Value
-from resonate_store.model.requests import PromiseCreate, PromiseSettle
-from resonate_store.model.tags import TARGET
+from resonate_store.model.requests import PromiseCreate, PromiseSettle, TaskCreate
+from resonate_store.model.schedule_requests import ScheduleCreate, ScheduleGet
+from resonate_store.model.tags import FUNC, TARGET
 from tests.support.present import present
 
 PAGE = Path(__file__).parents[2] / "docs" / "operate.md"
@@ -58,12 +60,38 @@ def _argument(text: str) -> Any:
     return {name: value == "true" if value in ("true", "false") else value for name, value in fields.items()}
 
 
+def begin_work(stack: OfflineStack) -> None:
+    """Begin what the sweep alone can continue: a sleep of a week, a schedule, and a task whose worker has died."""
+    stack.options(target="worker").start("sleeping_workflow", "w1", 7 * 86_400.0, id="w1")
+    call = encode_call("hello_world", ("World",), {}, 1)
+    tags, now = {TARGET: "poll://any@worker", FUNC: "hello_world"}, stack.clock.now()
+    for request in (
+        ScheduleCreate("nightly", "@daily", "nightly.{{.timestamp}}", 2 * DAY, call, tags),
+        TaskCreate("dead", 60_000, PromiseCreate("leased", now + DAY, call, tags)),
+    ):
+        assert stack.store.apply(request).ok
+
+
+def complete_work(stack: OfflineStack) -> None:
+    """Assert that all of it is completed, the sleep in its time."""
+    stack.advance(days=1)
+    assert present(stack.store.record("leased")).state == "resolved"
+    schedule = present(stack.store.apply(ScheduleGet("nightly")).schedule)
+    assert present(stack.store.record(present(schedule.last_promise))).state == "resolved"
+    stack.run_until_complete("w1")
+    record = present(stack.store.record("w1"))
+    assert record.state == "resolved"
+    assert record.settled_at is not None
+    assert 7 * DAY <= record.settled_at - record.created_at < 7 * DAY + 120_000
+    assert stack.run("hello_world", "World") == "Hello World!"
+
+
 def test_executions_continue_in_a_restored_table() -> None:
     with mock_aws(), OfflineStack(name="books") as damaged:
         assert overrides(1) == {f"{name}Concurrency": "0" for name in ("Worker", "Dispatch", "Tick", "Api")}, (
             "everything is stopped"
         )
-        damaged.options(target="worker").start("sleeping_workflow", "w1", 7 * 86_400.0, id="w1")
+        begin_work(damaged)
         damaged.store.apply(PromiseCreate("large", damaged.clock.now() + DAY, tags={TARGET: "poll://any@worker"}))
         assert damaged.store.apply(PromiseSettle("large", "resolved", LARGE)).ok
         damaged.pump()
@@ -84,14 +112,31 @@ def test_executions_continue_in_a_restored_table() -> None:
             carry_out(stack.cloud.client, 7, DAMAGED=table)
             promise = present(stack.store.apply(PromiseCreate("large", now + DAY)).promise)
             assert promise.value == LARGE
-            stack.run_until_complete("w1")
-            record = present(stack.store.record("w1"))
-            assert record.state == "resolved"
-            assert record.settled_at is not None
-            assert 7 * DAY <= record.settled_at - record.created_at < 7 * DAY + 120_000
-            assert stack.run("hello_world", "World") == "Hello World!"
+            complete_work(stack)
             tables = {*stack.cloud.client("dynamodb").get_paginator("list_tables").paginate().search("TableNames[]")}
             assert {table, RESTORED} & tables == {RESTORED}
+
+
+def test_executions_continue_after_only_the_stack_was_deleted() -> None:
+    """The table and the bucket are retained, so step 4 is the first."""
+    with mock_aws(), OfflineStack(name="books") as deleted:
+        begin_work(deleted)
+        deleted.store.apply(PromiseCreate("large", deleted.clock.now() + DAY, tags={TARGET: "poll://any@worker"}))
+        assert deleted.store.apply(PromiseSettle("large", "resolved", LARGE)).ok
+        deleted.pump()
+        table, bucket, now = deleted.deployment.table_name, deleted.deployment.bucket, deleted.clock.now()
+        described = deleted.cloud.client("dynamodb").describe_table(TableName=table)["Table"]
+        assert described["DeletionProtectionEnabled"]
+        deleted.deployment = replace(deleted.deployment, creates_table=False, creates_bucket=False)
+        words = {"STREAM": described["LatestStreamLabel"], "DAMAGED": "", "RESTORED": table}
+        parameters = {**overrides(4, **words), "ExistingBucketName": bucket}
+        with deleted.set_aside(), OfflineStack(name="books", parameters=parameters) as stack:
+            stack.clock.sleep(now - stack.clock.now())
+            assert (stack.deployment.table_name, stack.deployment.bucket) == (table, bucket)
+            promise = present(stack.store.apply(PromiseCreate("large", now + DAY)).promise)
+            assert promise.value == LARGE
+            complete_work(stack)
+            carry_out(stack.cloud.client, 7, DAMAGED=table)  # so that the first stack deletes nothing when it ends
 
 
 def test_restore_with_an_arn_as_stream_label_is_refused() -> None:
