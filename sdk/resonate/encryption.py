@@ -77,6 +77,10 @@ class Encryptor(Protocol):
 
         A value that is not encrypted is returned as it is.
 
+        Args:
+            value: the payload.
+            context: the place of the payload, as for `encrypt`.
+
         Raises:
             DecryptionError: the value is encrypted and cannot be read.
         """
@@ -180,7 +184,7 @@ class EncryptedStore(StoreWrapper):
         return self._store.underlying
 
     def apply(self, request: Request) -> Response:
-        """Carry out one request. If the promise of an acquired task cannot be read, release the task at once.
+        """Carry out one `request`. If the promise of an acquired task cannot be read, release the task at once.
 
         Raises:
             StoreError: the store cannot answer.

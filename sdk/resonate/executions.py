@@ -160,6 +160,8 @@ class Executions:
     ) -> ExecutionPage:
         """Return one page of executions, the newest first.
 
+            page = resonate.executions.list(state="failed", since=timedelta(hours=12))
+
         Args:
             state: a status of `DurableExecution.status`, or "pending" for all that have not ended, or "failed" for
                 those that were rejected or have timed out.
@@ -203,7 +205,13 @@ class Executions:
         since: Instant | None = None,
         until: Instant | None = None,
     ) -> Iterator[DurableExecution]:
-        """Yield all executions that `list` finds, the newest first. Pages are read as they are needed."""
+        """Yield all executions that `list` finds, the newest first. Pages are read as they are needed.
+
+            for execution in resonate.executions.iterate(state="failed", since=timedelta(days=1)):
+                print(execution.id, execution.error)
+
+        The arguments are those of `list`.
+        """
         since, until = self._instant("since", since), self._instant("until", until)
         cursor: str | None = None
         while True:
@@ -225,6 +233,11 @@ class Executions:
     def get(self, id: str) -> DurableExecution:
         """Return one execution, or any other promise in this form.
 
+            resonate.executions.get("order-7").status
+
+        Args:
+            id: the execution.
+
         Raises:
             ResonateStoreError: the promise does not exist (code 100.40400), or the server does not have this request.
         """
@@ -234,7 +247,12 @@ class Executions:
         return shown(response.executions[0])
 
     def counts(self, *, since: Instant | None = None, until: Instant | None = None) -> StatusCounts:
-        """Return how many executions are in each status, of those created from `since` until before `until`."""
+        """Return how many executions are in each status.
+
+        Args:
+            since, until: only executions that were created from `since` until before `until`; all by default. Each is
+                in milliseconds since the epoch, a `datetime` with a time zone, or a `timedelta` before now.
+        """
         counts = self._apply(ExecutionCount(self._instant("since", since), self._instant("until", until))).counts
         assert counts is not None
         return StatusCounts(
@@ -252,6 +270,9 @@ class Executions:
 
     def retry_now(self, id: str) -> Literal["retried", "nothing"]:
         """End the pause before the next attempt of an execution's task, or of its steps.
+
+        Args:
+            id: the execution.
 
         Returns:
             "retried", or "nothing" if nothing of it waits for its next attempt.
@@ -321,6 +342,9 @@ class Executions:
 
     def delete(self, id: str) -> int:
         """Delete an execution that has ended, and everything below it. Return how many promises were deleted.
+
+        Args:
+            id: the execution.
 
         Raises:
             ResonateStoreError: it does not exist (code 100.40400), is pending, is part of another execution, or the

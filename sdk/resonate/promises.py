@@ -134,7 +134,7 @@ class DurablePromise(Struct):
         self._become(self.store.promises.cancel(self.id, ikey=ikey, strict=strict, headers=headers, data=data))
 
     def callback(self, id: str, root_promise_id: str, recv: str) -> Callback | None:  # noqa: ARG002
-        """Resume the task of `root_promise_id` when this promise settles.
+        """Resume the task of `root_promise_id` at the address `recv` when this promise settles. `id` has no effect.
 
         Return None if it has settled, or if the callback exists.
         """
@@ -144,7 +144,7 @@ class DurablePromise(Struct):
         return callback
 
     def subscribe(self, id: str, recv: str) -> Callback | None:
-        """Send this promise to the address `recv` when it settles.
+        """Send this promise to the address `recv` when it settles. `id` names the subscription.
 
         Return None if it has settled, or if `recv` has subscribed before.
         """
@@ -230,7 +230,7 @@ class Promises:
         return self
 
     def get(self, id: str) -> DurablePromise:
-        """Return a promise.
+        """Return the promise with the id `id`.
 
         Raises:
             ResonateStoreError: the promise does not exist (code 100.40400).
@@ -367,11 +367,11 @@ class Promises:
         return self.shown(promise) if settled_alike(promise, state, ikey, strict) else _refuse(promise)
 
     def kept(self, tags: dict[str, str] | None, ikey: str | None) -> dict[str, str]:
-        """Return the tags that a promise is stored with."""
+        """Return the tags with which a promise with these `tags` and the key `ikey` is stored."""
         return dict(tags or {}) if ikey is None else {**(tags or {}), IDEMPOTENCY_KEY: ikey}
 
     def shown(self, promise: PromiseView) -> DurablePromise:
-        """Return a stored promise as users see it."""
+        """Return the stored `promise` as users see it."""
         return shown(promise, self)
 
     def _read(self, id: str) -> PromiseView:

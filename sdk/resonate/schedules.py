@@ -163,6 +163,9 @@ class Schedules:
     def define(self, request: ScheduleCreate) -> DurableSchedule:
         """Create a schedule, or return the existing one if its definition is the same.
 
+        Args:
+            request: the request that creates it. Programs use `Resonate.schedule`.
+
         Raises:
             ResonateStoreError: a schedule with this id has another definition (code 100.40901; the details name the
                 differences), or the request is invalid.
@@ -180,6 +183,9 @@ class Schedules:
 
     def redefine(self, request: ScheduleUpdate) -> DurableSchedule:
         """Replace the definition of a schedule. Occurrences that exist stay as they are.
+
+        Args:
+            request: the request that replaces it. Programs use `Resonate.update_schedule`.
 
         Raises:
             ResonateStoreError: the schedule does not exist (code 100.40401), the request is invalid, or the server does
@@ -280,6 +286,9 @@ class Schedules:
     def get(self, id: str) -> DurableSchedule:
         """Return a schedule.
 
+        Args:
+            id: the schedule.
+
         Raises:
             ResonateStoreError: the schedule does not exist (code 100.40401).
         """
@@ -288,6 +297,9 @@ class Schedules:
     def delete(self, id: str) -> None:
         """Delete a schedule. The promises that it has created stay.
 
+        Args:
+            id: the schedule.
+
         Raises:
             ResonateStoreError: the schedule does not exist (code 100.40401).
         """
@@ -295,18 +307,36 @@ class Schedules:
         accepted(self._store.apply(ScheduleDelete(id)), id)
 
     def pause(self, id: str) -> DurableSchedule:
-        """Pause a schedule until `resume`, and return it. Raises the errors of `get`."""
+        """Pause a schedule until `resume`, and return it.
+
+            resonate.schedules.pause("nightly")
+
+        Args:
+            id: the schedule.
+
+        Raises:
+            ResonateStoreError: the schedule does not exist (code 100.40401).
+        """
         return _shown(self._apply(SchedulePause(id)))
 
     def resume(self, id: str) -> DurableSchedule:
-        """Resume a schedule at its next occurrence from now, and return it. Raises the errors of `get`.
+        """Resume a schedule at its next occurrence from now, and return it.
 
         Occurrences during the pause are not created later.
+
+        Args:
+            id: the schedule.
+
+        Raises:
+            ResonateStoreError: the schedule does not exist (code 100.40401).
         """
         return _shown(self._apply(ScheduleResume(id)))
 
     def trigger(self, id: str) -> DurablePromise:
         """Create the promise of an occurrence now, even if the schedule is paused, and return it.
+
+        Args:
+            id: the schedule.
 
         Raises:
             ResonateStoreError: the schedule does not exist (code 100.40401). Or its promise exists already, or the
@@ -319,9 +349,14 @@ class Schedules:
         return Promises(self._store).shown(response.promise)
 
     def next_runs(self, id: str, count: int = 10) -> list[int]:
-        """Return the next `count` occurrences, in milliseconds since the epoch; also of a schedule that is paused.
+        """Return the next occurrences, in milliseconds since the epoch; also of a schedule that is paused.
 
-        Raises the errors of `get`.
+        Args:
+            id: the schedule.
+            count: how many; 10 by default.
+
+        Raises:
+            ResonateStoreError: the schedule does not exist (code 100.40401).
         """
         schedule = self._apply(ScheduleGet(id))
         after = self._clock.now() if schedule.paused else schedule.next_run_at - 1000

@@ -315,7 +315,17 @@ class Resonate(Scheduling):
         self._runtime.stop()
 
     def set_dependency(self, name: str, obj: Any) -> None:
-        """Make `ctx.get_dependency(name)` return `obj` in this process."""
+        """Make `ctx.get_dependency(name)` return an object in this process.
+
+            resonate.set_dependency("db", connect())
+
+        Args:
+            name: the name of the dependency.
+            obj: the object; each process sets its own.
+
+        Raises:
+            TypeError: `name` is not a `str`.
+        """
         require("name", name, str)
         self._dependencies[name] = obj
 

@@ -25,6 +25,10 @@ class Function(Generic[P, R_co]):
     It compares equal to the function and has the same hash. `P` are the function's parameters after its context. `R_co`
     is the result of a direct call: for a generator or async function, the generator or coroutine. `run` and `rpc` give
     the value that the function returns.
+
+    Args:
+        resonate: the client that it is registered with.
+        registered: its entry in the registry.
     """
 
     def __init__(self, resonate: Caller, registered: Registered) -> None:

@@ -176,7 +176,11 @@ class StepInterrupted(ResonateError):
 
 
 class ResonateShutdownError(ResonateError):
-    """`Resonate.stop()` was called while a caller waited for a result."""
+    """`Resonate.stop()` was called while a caller waited for a result.
+
+    Args:
+        mesg: what is wrong, and what to do.
+    """
 
     def __init__(self, mesg: str) -> None:
         super().__init__(mesg, 300)
@@ -218,7 +222,7 @@ class NonDeterminismError(ResonateError):
         self.args = (id, expected, found)
 
     def at(self, place: str) -> NonDeterminismError:
-        """Add the file and line of the workflow to the text, and return the error."""
+        """Add `place`, the file and line of the workflow, to the text, and return the error."""
         self.mesg = f"{self.mesg} ({place})"
         return self
 
@@ -228,6 +232,9 @@ class SignatureError(ResonateError, TypeError):
 
     An argument is missing, unknown, given twice, too many, or of the wrong type. The call is not retried, whatever the
     retry policy.
+
+    Args:
+        mesg: what is wrong, and what to do.
     """
 
     def __init__(self, mesg: str) -> None:
@@ -251,6 +258,9 @@ class ResultTypeError(ResonateError, TypeError):
     """A result does not fit the type that the caller gave as `result_type=`.
 
     In a workflow it halts the task: deploy code that gives the right type, then continue the task.
+
+    Args:
+        mesg: what is wrong, and what to do.
     """
 
     def __init__(self, mesg: str) -> None:
@@ -259,7 +269,11 @@ class ResultTypeError(ResonateError, TypeError):
 
 
 class PayloadError(ResonateError):
-    """A value cannot be stored, or a stored value cannot be read."""
+    """A value cannot be stored, or a stored value cannot be read.
+
+    Args:
+        mesg: what is wrong, and what to do.
+    """
 
     def __init__(self, mesg: str) -> None:
         super().__init__(mesg, 303)
@@ -267,7 +281,11 @@ class PayloadError(ResonateError):
 
 
 class PayloadTooLargeError(PayloadError, ResonateStoreError):
-    """The store refuses a value because it, or the promise with it, is too large. `status` is 413."""
+    """The store refuses a value because it, or the promise with it, is too large. `status` is 413.
+
+    Args:
+        mesg: what is wrong, and what to do.
+    """
 
     def __init__(self, mesg: str) -> None:
         ResonateError.__init__(self, mesg, 100.413)

@@ -65,13 +65,13 @@ class _Again(Struct, frozen=True, kw_only=True):
                 raise ArgumentTypeError(f"non_retryable must be a tuple of exception types, got {kind!r:.80} in it")
 
     def retries(self, error: BaseException) -> bool:
-        """Return whether an attempt may follow this error."""
+        """Return whether an attempt may follow the exception `error`."""
         if isinstance(error, self.non_retryable):
             return False
         return self.retry_if is None or bool(self.retry_if(error))
 
     def spread(self, pause: float, draw: Callable[[], float]) -> float:
-        """Return the pause with its jitter; `draw` returns a random number from 0 to below 1."""
+        """Return a `pause` in seconds with its jitter; `draw` returns a random number from 0 to below 1."""
         if self.jitter is None:
             return pause
         return pause * draw() if self.jitter == "full" else pause * (1 + draw()) / 2
@@ -94,6 +94,7 @@ class Constant(_Again, frozen=True):
         _check(self.max_retries, delay=_converted(self, "delay"))
 
     def next(self, attempt: int) -> float | None:
+        """Return the pause in seconds after `attempt` failures, or None to give up."""
         assert attempt >= 0, "attempt must be greater than or equal to 0"
         if attempt == 0:
             return 0
@@ -117,6 +118,7 @@ class Linear(_Again, frozen=True):
         _check(self.max_retries, delay=_converted(self, "delay"))
 
     def next(self, attempt: int) -> float | None:
+        """Return the pause in seconds after `attempt` failures, or None to give up."""
         assert attempt >= 0, "attempt must be greater than or equal to 0"
         if attempt == 0:
             return 0
@@ -147,6 +149,7 @@ class Exponential(_Again, frozen=True):
             _check(self.max_retries, max_delay=max_delay)
 
     def next(self, attempt: int) -> float | None:
+        """Return the pause in seconds after `attempt` failures, or None to give up."""
         assert attempt >= 0, "attempt must be greater than or equal to 0"
         if attempt == 0:
             return 0
@@ -162,6 +165,7 @@ class Never(Struct, frozen=True):
     """No retry: the first failure is final."""
 
     def next(self, attempt: int) -> float | None:
+        """Return the pause in seconds after `attempt` failures, or None to give up."""
         assert attempt >= 0, "attempt must be greater than or equal to 0"
         return 0 if attempt == 0 else None
 

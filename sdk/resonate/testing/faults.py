@@ -26,7 +26,12 @@ class Killed(EndOfProcess):
 
 
 class FailPoint:
-    """Fault at one place.
+    """Fault at one place, from `MemoryStack.fail` or `MemoryStack.crash`.
+
+    Args:
+        times: how often it happens.
+        error: what is raised.
+        id: the execution in which it happens; all by default.
 
     Attributes:
         where: the name of a function, the id of a step's promise, or a kind of request such as `promise.record`.

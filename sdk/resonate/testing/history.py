@@ -184,7 +184,7 @@ class History(Sequence[Recorded]):
         return [record for record in self.records if record.id != self.id and record.id.rpartition(".")[0] == id]
 
     def find(self, id: str) -> Recorded | None:
-        """Return the record with this id, or None."""
+        """Return the record with the id `id`, or None."""
         return self._by_id.get(id)
 
     @overload
@@ -231,7 +231,7 @@ class History(Sequence[Recorded]):
 
     @classmethod
     def from_json(cls, text: str | bytes) -> History:
-        """Return the history that `to_json` wrote.
+        """Return the history that `to_json` wrote as `text`.
 
         Raises:
             HistoryFormatError: the text is something else, or its version is not known to this release.

@@ -80,7 +80,11 @@ class MemoryStack(Stack):
     # Programs
 
     def serve(self, program: Caller) -> None:
-        """Serve the functions that a program has registered, or registers later, in its group."""
+        """Serve the functions that a program has registered, or registers later, in its group.
+
+        Args:
+            program: a `Resonate`.
+        """
         if program not in self._programs:
             self._programs.append(program)
             self._groups.setdefault(program.group, []).append(program.registry)
@@ -105,7 +109,14 @@ class MemoryStack(Stack):
         self._registry.add(function, name, version)
 
     def set_dependency(self, name: str, obj: Any) -> None:
-        """Make `ctx.get_dependency(name)` return `obj`, even if a program has set another object."""
+        """Make `ctx.get_dependency(name)` return an object, even if a program has set another one.
+
+            stack.set_dependency("mail", Mock())
+
+        Args:
+            name: the name of the dependency.
+            obj: the object.
+        """
         self._dependencies[name] = obj
 
     def mock(self, name: str, function: Callable[..., Any], *, target: str | None = None, version: int = 1) -> None:

@@ -42,5 +42,5 @@ class Inboxes(ABC):
         self.pump()
 
     def published(self, id: str) -> dict[str, Any]:
-        """Return all values that an execution has published, by key."""
+        """Return all values that the execution `id` has published, by key."""
         return messages.all_published(self.store.apply, id)

@@ -53,6 +53,9 @@ TOLERANCE_MS = 500
 class Difference(Documented, AssertionError):
     """Today's code does not replay a history.
 
+    Args:
+        history: the history.
+
     Attributes:
         id: the id of the first command that differs.
         recorded: the recorded command, such as `run charge`; `nothing` if there is none.

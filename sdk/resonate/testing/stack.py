@@ -37,7 +37,7 @@ _DEFAULT_LIFE_MS = round(DEFAULT_TIMEOUT * 1000)
 
 
 class Stuck(Documented, AssertionError):
-    """Nothing in the stack will make the execution continue.
+    """Nothing in the stack will make the execution continue. The `message` says what to do.
 
     Attributes:
         id: the execution.
@@ -177,7 +177,7 @@ class Stack(Inboxes):
         return self.start(workflow, *args, id=id, **kwargs).result()
 
     def result(self, id: str) -> Any:
-        """Return the result of an execution as plain data, or raise its error.
+        """Return the result of the execution `id` as plain data, or raise its error.
 
         Raises:
             AssertionError: it is pending, or does not exist.
@@ -188,7 +188,7 @@ class Stack(Inboxes):
         return codec.outcome_of(promise)
 
     def client(self, **arguments: Any) -> Resonate:
-        """Return a client outside of the workers that uses the stack's store; the arguments are those of `Resonate`."""
+        """Return a client outside of the workers, at the stack's store; the `arguments` are those of `Resonate`."""
         settings: dict[str, Any] = {"store": self.store, "clock": self.clock, **arguments}
         return Resonate(**settings)
 
@@ -200,7 +200,7 @@ class Stack(Inboxes):
         kwargs: dict[str, Any],
         id: str | None,
     ) -> Handle[Any]:
-        """Start an execution with options. Tests use `start` and `options(...).start`."""
+        """Start an execution with `options`, `args` and `kwargs`. Tests use `options(...).start`; see `start`."""
         name, version, target = self._called(workflow, options.version)
         id = self._next_id(name) if id is None else id
         if problem := problem_with(id):
@@ -221,7 +221,7 @@ class Stack(Inboxes):
     def advance(
         self, *, weeks: float = 0, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0
     ) -> None:
-        """Move the clock by the sum of the arguments, and carry out everything that becomes due, each at its time."""
+        """Move the clock by `weeks`, `days`, `hours`, `minutes` and `seconds`. What is due happens at its time."""
         span = timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
         end = self.clock.now() + round(span.total_seconds() * 1000)
         self.pump()
@@ -283,7 +283,7 @@ class Stack(Inboxes):
         self._settle(id, "resolved", codec.encode(value, f"the value of promise {id}"))
 
     def reject(self, id: str, error: BaseException) -> None:
-        """Reject a promise with an error; see `resolve`."""
+        """Reject a promise with the exception `error`; see `resolve`."""
         self._settle(id, "rejected", codec.encode_error(error))
 
     def cancel(self, id: str) -> None:
@@ -345,7 +345,7 @@ class Stack(Inboxes):
         return self._fail_points.add(FailPoint(place_of(place), moment, times, Killed("killed by the test"), id))
 
     def duplicate_messages(self, enabled: bool = True) -> None:
-        """Deliver every message to a worker twice from now on; once again with `False`."""
+        """Deliver every message to a worker twice from now on, if `enabled`, else once."""
         self._messages.twice = enabled
 
     def lose_messages(self, times: int | None = None) -> None:
@@ -355,7 +355,7 @@ class Stack(Inboxes):
     # What happened
 
     def history(self, id: str) -> History:
-        """Return the records of an execution: its root and everything below it.
+        """Return the records of the execution `id`: its root and everything below it.
 
         Raises:
             ResonateStoreError: the promise does not exist (code 100.404).

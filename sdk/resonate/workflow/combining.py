@@ -264,6 +264,9 @@ class Combining:
     def cancel(self, promise: Promise[Any]) -> Cancel:
         """Cancel a call, timer or promise that this workflow has begun and does not need any more.
 
+            reminder = yield ctx.begin_rpc("remind", order)
+            yield ctx.cancel(reminder)
+
         A local call begins no further step. A remote call is cancelled like an execution. The workflow may end before
         it has ended. If the promise has settled, nothing happens. Awaiting a cancelled promise raises a
         `ResonateCanceledError`.
@@ -281,7 +284,13 @@ class Combining:
         return Cancel(promise)
 
     def saga(self) -> Saga:
-        """Return a new saga: actions that are undone in reverse order if the workflow fails or is cancelled."""
+        """Return a new saga: actions that are undone in reverse order if the workflow fails or is cancelled.
+
+            saga = ctx.saga()
+            yield saga.run(book_flight, trip, undo=(cancel_flight, trip))
+
+        Undos are steps with retries of their own. See `Saga`.
+        """
         from resonate.workflow.composites.saga import Saga
 
         saga = Saga(self)

@@ -341,6 +341,8 @@ class Context(Combining, Patching, Messaging):
     def sleep(self, secs: Seconds) -> Sleep:
         """Wait durably: the worker is released meanwhile, so the time is not limited.
 
+            yield ctx.sleep(7 * 24 * 3600)
+
         Args:
             secs: the duration in seconds, or a `timedelta`.
 
@@ -388,6 +390,9 @@ class Context(Combining, Patching, Messaging):
         """Yield a command so that type checkers know the result: `value = yield from ctx.typesafe(ctx.run(...))`.
 
         Async functions do not need it, because an awaited command has the type of its result.
+
+        Args:
+            cmd: a command or promise.
         """
         return (yield cmd)
 
