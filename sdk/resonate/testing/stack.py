@@ -2,9 +2,8 @@
 
 `Stack` is the common interface of the stack in memory (`resonate.testing.MemoryStack`) and of the offline stack
 (`resonate_infra.testing.stack.OfflineStack`). A test that takes a `Stack` runs on both. The common behaviour is here.
-Each stack adds how messages are delivered, what is due next, and where records are.
-
-Time does not pass between two calls of a test. When a call returns, everything has happened that needs no time.
+Each stack adds how messages are delivered, what is due next, and where records are. Time does not pass
+between two calls of a test. When a call returns, everything has happened that needs no time.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypeVar, Unpack
+from typing import Any, Self, Unpack
 
 from resonate.client.client import Resonate
 from resonate.client.handle import Handle
@@ -32,7 +31,6 @@ from resonate_store.model.ids import problem_with
 from resonate_store.model.records import PromiseView, Record, SettledState, Value
 from resonate_store.model.requests import PromiseGet, PromiseSettle, Request, Response
 
-S = TypeVar("S", bound="Stack")
 _DEFAULT_LIFE_MS = round(DEFAULT_TIMEOUT * 1000)
 
 
@@ -67,7 +65,7 @@ class Stack(Inboxes):
         self._messages = MessageFaults()
         self._numbers: Counter[str] = Counter()
 
-    def __enter__(self: S) -> S:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -153,7 +151,7 @@ class Stack(Inboxes):
         Args:
             workflow: a function, or its registered name.
             args, kwargs: its arguments.
-            id: the id of the execution; by default the name of the function and a number, such as `trial-1`.
+            id: the id of the execution; by default the function's name and the next unused number, such as `trial-1`.
 
         Returns:
             A handle. Its `result()` moves the clock as `run_until_complete` does.
@@ -257,8 +255,7 @@ class Stack(Inboxes):
             if endless is not None and endless.due() and (failing := endless.failing(self._records())):
                 raise self._endless(id, failing)
             limits = [promise.timeout_at - 1] if unlimited else []
-            if days is not None:
-                limits.append(began + round(days * 86_400_000))
+            limits += [] if days is None else [began + round(days * 86_400_000)]
             end = min(limits, default=None)
             at = self.next_event_at()
             if at is None or (end is not None and at > end):
@@ -376,8 +373,10 @@ class Stack(Inboxes):
         self.reset_counts()
 
     def _next_id(self, name: str) -> str:
-        self._numbers[name] += 1
-        return f"{name}-{self._numbers[name]}"
+        while True:  # an id that the test has used would name its execution
+            self._numbers[name] += 1
+            if self._record(id := f"{name}-{self._numbers[name]}") is None:
+                return id
 
     def _promise(self, id: str) -> PromiseView:
         record = self._record(id)
@@ -447,4 +446,6 @@ class _Awaiter:
         return promise if promise is not None and not promise.pending else None
 
     def ask(self, request: Request) -> Response:
-        return self._stack.store.apply(request)
+        response = self._stack.store.apply(request)
+        self._stack.pump()
+        return response

@@ -252,8 +252,9 @@ class Context(Combining, Patching, Messaging):
             func: a registered function, or a name. A name need not be registered in this process.
             args, kwargs: its arguments, which must have a JSON form.
             result_type: only with a name: the type that the result is restored to. If the result does not fit, the task
-                is halted with a `ResultTypeError`. The result of a function is restored to its annotation, or stays
-                plain JSON data.
+                is halted with a `ResultTypeError`. Without it, the result is restored to the annotation of the
+                function, also for a name that is registered in this process. A result that does not fit its annotation,
+                or has none, stays plain JSON data.
 
         Returns:
             A command. Yield or await it for the result.

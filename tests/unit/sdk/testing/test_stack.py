@@ -53,6 +53,20 @@ def test_default_ids_count_per_function(stack: MemoryStack) -> None:
     assert ids == ["trial-1", "approval-1", "trial-2"]
 
 
+def test_default_id_skips_ids_that_exist(stack: MemoryStack) -> None:
+    stack.start(trial, "ada", id="trial-1")
+    stack.start(trial, "bob", id="trial-3")
+
+    assert [stack.start(trial, "cy").id for _ in range(2)] == ["trial-2", "trial-4"]
+
+
+def test_cancelled_handle_is_delivered_at_once(stack: MemoryStack) -> None:
+    handle = stack.start(approval, id="a1")
+
+    assert handle.cancel("not needed") == "accepted"
+    assert stack.history("a1").root.state == "rejected_canceled"
+
+
 def test_options_of_the_stack_reach_the_execution(stack: MemoryStack) -> None:
     with pytest.raises(ResonateTimedoutError):
         stack.options(timeout=60, tags={"k": "v"}).run(approval, id="a1")
