@@ -38,12 +38,13 @@ SAM = SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 $(TOOLS)/bin/sam
 requirements = $(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))$(1), sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean drift constraints dist sbom installs
+.PHONY: help demo test lint docs format clean drift constraints dist sbom installs
 
 help:
 	@echo "make demo    run the demonstration, offline"
 	@echo "make test    lint, check types and templates, run the tests"
 	@echo "make lint    the checks of 'make test' without the tests"
+	@echo "make docs    build the documentation site, and check its links"
 	@echo "make format  rewrite the sources in the house format"
 	@echo "make drift   'make test' with the newest releases, in an environment of its own"
 	@echo "make dist    build and check the packages of a release, in dist/"
@@ -69,13 +70,16 @@ lint: $(TEST_STAMP) $(TOOLS_STAMP) $(CHECKOV_STAMP)
 	for template in $(TEMPLATES); do $(SAM) validate --lint --template $$template || exit; done
 	$(CHECKOV)/bin/checkov --file $(TEMPLATES) --framework cloudformation --compact --quiet --skip-download
 
+docs: $(TEST_STAMP)
+	$(BIN)/python -m website.build
+
 format: $(TEST_STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
 	rm -rf $(VENV) $(DRIFT) tests/clients/typescript/node_modules .aws-sam build dist
-	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . '(' -name __pycache__ -o -name node_modules ')' -type d -prune -exec rm -rf {} +
 
 # pip is written last when an environment is created. So make repeats a creation that was interrupted.

@@ -28,8 +28,8 @@ FUNCTIONS = ("WorkerFunction", "DispatchFunction", "TickFunction", "ApiFunction"
 
 def commands() -> list[list[str]]:
     """Return the words of each command of `sam local` in the documentation."""
-    texts = [(ROOT / name).read_text().replace("\\\n", " ") for name in ("README.md", "docs/deploy.md")]
-    return [shlex.split(line) for text in texts for line in re.findall(r"^\$ (sam local .*)$", text, re.MULTILINE)]
+    text = (ROOT / "docs" / "deploy.md").read_text().replace("\\\n", " ")
+    return [shlex.split(line) for line in re.findall(r"^\$ (sam local .*)$", text, re.MULTILINE)]
 
 
 PARAMETERS: list[dict[str, str]] = [{}, {"EndpointUrl": ENDPOINT}, {"PushToken": "s3cret", "Metrics": "off"}]

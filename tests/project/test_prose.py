@@ -9,7 +9,7 @@ from tests.support.prose import MAX_WORDS, Sentence, sentences, sentences_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "AGENTS.md", "tests/README.md")
-FOLDERS = ("sdk", "store", "infra", "functions", "docs", "examples", "benchmarks")
+FOLDERS = ("sdk", "store", "infra", "functions", "docs", "website", "examples", "benchmarks")
 
 
 @cache

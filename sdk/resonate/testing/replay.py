@@ -197,7 +197,7 @@ def replay(
 
     Warns:
         ReplayWarning: the arguments of a remote call, the data of a promise or the length of a sleep differ. The
-        arguments of local calls are not recorded.
+            arguments of local calls are not recorded.
 
     Raises:
         Difference: the code issues other commands. The error shows the first command that differs.

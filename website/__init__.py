@@ -1,0 +1,1 @@
+"""Documentation site: its build, its checks, and the extension for its pages. `make docs` runs `website.build`."""
