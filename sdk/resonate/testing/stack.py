@@ -2,8 +2,8 @@
 
 `Stack` is the common interface of the stack in memory (`resonate.testing.MemoryStack`) and of the offline stack
 (`resonate_infra.testing.stack.OfflineStack`). A test that takes a `Stack` runs on both. The common behaviour is here.
-Each stack adds how messages are delivered, what is due next, and where records are. Time does not pass
-between two calls of a test. When a call returns, everything has happened that needs no time.
+Each stack adds how messages are delivered, what is due next, and where records are. Time does not pass between two
+calls of a test: when a call returns, everything has happened that needs no time.
 """
 
 from __future__ import annotations
@@ -335,10 +335,9 @@ class Stack(Inboxes):
         Raises:
             TypeError: no place is given, or both are.
         """
-        place = after if before is None else before
+        moment, place = ("after", after) if before is None else ("before", before)
         if place is None or (before is not None and after is not None):
             raise TypeError("crash() needs one place: before=... or after=...")
-        moment = "after" if before is None else "before"
         return self._fail_points.add(FailPoint(place_of(place), moment, times, Killed("killed by the test"), id))
 
     def duplicate_messages(self, enabled: bool = True) -> None:

@@ -481,8 +481,8 @@ def test_cancellation_survives_a_kill_at_each_request(subtests: pytest.Subtests)
                 resonate.register(function)
             stack = MemoryStack(resonate)
             handle = stack.start("workflow", id="w")
-            handle.cancel("stop")
             point = stack.crash(**{moment: kind}, times=kills)
+            handle.cancel("stop")
             with pytest.raises(ResonateCanceledError):
                 handle.result()
 
