@@ -21,6 +21,13 @@ LOOPBACK = "localhost"
 def console(
     session: Session,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen at. 0 selects a free port.")] = PORT,
+    ask_functions: Annotated[
+        bool,
+        typer.Option(
+            "--ask-functions",
+            help="Invoke the Lambda functions that the server of --url names, to show what they serve.",
+        ),
+    ] = False,
 ) -> None:
     """Serve the console on this machine, until Ctrl-C: a web page that shows executions and makes them continue.
 
@@ -38,7 +45,9 @@ def console(
     else:
         assert store.distant is not None
         server: ServerSettings = store.distant.server
-        backend = ServerBackend(server, f"Promises: {server.url}", session.clock, describe=describe)
+        # The server could name any function of the user's account, so the user must agree.
+        asks = describe if ask_functions else _does_not_ask
+        backend = ServerBackend(server, f"Promises: {server.url}", session.clock, describe=asks)
     try:
         sockets = listen(LOOPBACK, port)
     except CannotListen as error:
@@ -58,6 +67,10 @@ def _groups() -> dict[str, str]:
         return dict(groups_of(os.environ) or {})
     except SettingsError as error:
         raise Failure(str(error), USAGE) from error
+
+
+def _does_not_ask(_address: str) -> str:
+    return "to ask it what it serves, with your AWS credentials: resonate console --ask-functions"
 
 
 def describe(address: str) -> list[dict[str, Any]] | str:

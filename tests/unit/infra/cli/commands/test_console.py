@@ -12,8 +12,9 @@ import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 
 from resonate_infra.cli.commands import console
-from resonate_infra.server.assembly import Server
+from resonate_infra.server.assembly import Server, ServerOptions
 from tests.support.command_line import CommandLine
+from tests.support.console_pages import text_of
 from tests.support.environments import Process
 
 COMMAND = [sys.executable, "-m", "resonate_infra.cli", "console"]
@@ -35,6 +36,23 @@ def test_console_of_a_server_ends_with_ctrl_c(server: Server, resonate: CommandL
 def test_port_that_is_in_use_is_named(server: Server, resonate: CommandLine) -> None:
     code, error = resonate.fails("console", "--port", str(server.port))
     assert (code, f"cannot listen on localhost:{server.port}" in error) == (1, True)
+
+
+def test_functions_that_a_server_names_are_asked_on_demand() -> None:
+    aws = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+    said = {
+        (): "to ask it what it serves, with your AWS credentials: resonate console --ask-functions",
+        ("--ask-functions",): "it cannot be asked with your AWS credentials what it serves: Could not connect",
+    }
+    with Server(ServerOptions(port=0, groups={"shop": "lambda://shop"})).running() as server:
+        for options, why in said.items():
+            command = [*COMMAND, "--url", server.url, "--port", "0", *options]
+            process = Process(command, **aws, AWS_DEFAULT_REGION="us-east-1", AWS_MAX_ATTEMPTS="1")
+            try:
+                url = process.line("the console is at ").partition(";")[0]
+                assert f"shop lambda://shop {why}" in text_of(httpx.get(f"{url}/workers", timeout=60).text)
+            finally:
+                process.kill()
 
 
 class Body:
