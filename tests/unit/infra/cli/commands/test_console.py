@@ -15,7 +15,7 @@ from resonate_infra.cli.commands import console
 from resonate_infra.server.assembly import Server, ServerOptions
 from tests.support.command_line import CommandLine
 from tests.support.console_pages import text_of
-from tests.support.environments import Process
+from tests.support.environments import ROOT, Process
 
 COMMAND = [sys.executable, "-m", "resonate_infra.cli", "console"]
 
@@ -47,7 +47,7 @@ def test_functions_that_a_server_names_are_asked_on_demand() -> None:
     with Server(ServerOptions(port=0, groups={"shop": "lambda://shop"})).running() as server:
         for options, why in said.items():
             command = [*COMMAND, "--url", server.url, "--port", "0", *options]
-            process = Process(command, **aws, AWS_DEFAULT_REGION="us-east-1", AWS_MAX_ATTEMPTS="1")
+            process = Process(command, ROOT, **aws, AWS_DEFAULT_REGION="us-east-1", AWS_MAX_ATTEMPTS="1")
             try:
                 url = process.line("the console is at ").partition(";")[0]
                 assert f"shop lambda://shop {why}" in text_of(httpx.get(f"{url}/workers", timeout=60).text)
