@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 TOOLS = $(VENV)/tools
 CHECKOV = $(VENV)/checkov
+CDK = $(VENV)/cdk
 UV = $(VENV)/uv
 RELEASE = $(VENV)/release
 DRIFT = $(VENV)-drift
@@ -19,6 +20,7 @@ DEMO_STAMP = $(VENV)/demo.stamp
 TEST_STAMP = $(VENV)/test.stamp
 TOOLS_STAMP = $(TOOLS)/stamp
 CHECKOV_STAMP = $(CHECKOV)/stamp
+CDK_STAMP = $(CDK)/stamp
 UV_STAMP = $(UV)/stamp
 RELEASE_STAMP = $(RELEASE)/stamp
 
@@ -38,13 +40,14 @@ SAM = SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 $(TOOLS)/bin/sam
 requirements = $(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))$(1), sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs format clean drift constraints dist sbom installs
+.PHONY: help demo test lint docs cdk format clean drift constraints dist sbom installs
 
 help:
 	@echo "make demo    run the demonstration, offline"
 	@echo "make test    lint, check types and templates, run the tests"
 	@echo "make lint    the checks of 'make test' without the tests"
 	@echo "make docs    build the documentation site, and check its links"
+	@echo "make cdk     create the environment of the CDK, for tests/unit/infra/test_cdk.py (460 MB)"
 	@echo "make format  rewrite the sources in the house format"
 	@echo "make drift   'make test' with the newest releases, in an environment of its own"
 	@echo "make dist    build and check the packages of a release, in dist/"
@@ -57,8 +60,11 @@ help:
 demo: $(DEMO_STAMP)
 	$(BIN)/python -m resonate_infra.demo
 
-test: lint $(RELEASE_STAMP)
+# Without the environment of the CDK, its test is skipped. With RESONATE_CI a skipped test fails.
+test: lint $(RELEASE_STAMP) $(if $(RESONATE_CI),$(CDK_STAMP))
 	$(BIN)/python -m pytest
+
+cdk: $(CDK_STAMP)
 
 lint: $(TEST_STAMP) $(TOOLS_STAMP) $(CHECKOV_STAMP)
 	$(BIN)/ruff check .
@@ -91,6 +97,9 @@ $(TOOLS)/bin/pip: | $(BIN)/pip
 
 $(CHECKOV)/bin/pip: | $(BIN)/pip
 	$(BIN)/python -m venv $(CHECKOV)
+
+$(CDK)/bin/pip: | $(BIN)/pip
+	$(BIN)/python -m venv $(CDK)
 
 $(UV)/bin/pip: | $(BIN)/pip
 	$(BIN)/python -m venv $(UV)
@@ -140,6 +149,10 @@ sbom: $(RELEASE_STAMP)
 installs: $(TEST_STAMP)
 	$(BIN)/python benchmarks/installs.py --check
 
+$(CDK_STAMP): pyproject.toml $(CONSTRAINTS:%=%/cdk.txt) | $(CDK)/bin/pip
+	$(call requirements,["project"]["optional-dependencies"]["cdk"]) | $(call install,cdk) --requirement /dev/stdin
+	touch $@
+
 # The same checks and tests, in a new environment with the newest releases that pyproject.toml allows.
 drift:
 	rm -rf $(DRIFT)
@@ -161,6 +174,7 @@ constraints: $(UV_STAMP)
 	$(call requirements,["project"]["optional-dependencies"]["sam"]) | $(call compile,constraints/sam.txt) -
 	$(call requirements,["project"]["optional-dependencies"]["checkov"]) | $(call compile,constraints/checkov.txt) -
 	$(call requirements,["project"]["optional-dependencies"]["release"]) | $(call compile,constraints/release.txt) -
+	$(call requirements,["project"]["optional-dependencies"]["cdk"]) | $(call compile,constraints/cdk.txt) -
 	$(call compile,layer/requirements.txt) layer/requirements.in --constraint constraints/main.txt --no-deps --generate-hashes
 
 $(UV_STAMP): pyproject.toml | $(UV)/bin/pip
