@@ -3,7 +3,8 @@
     python benchmarks/installs.py [--check] [--extra NAME ...] [--python VERSION ...] [--wheel FILE]
 
 Each extra is installed from the wheel into a new environment, `pip check` runs, and a small program uses the extra. The
-extra `base` means none. `project-worker` and `project-api` run the commands of the README that `resonate init` writes. With `--check` the exit code is 1 if one of these fails, or if an interpreter is missing.
+extra `base` means none. `project-worker` and `project-api` run the commands of the README that `resonate init` writes.
+With `--check` the exit code is 1 if one of these fails, or if an interpreter is missing.
 """
 
 import argparse

@@ -192,10 +192,11 @@ def test_built_functions_run_a_workflow_to_its_result(stack: BuiltStack) -> None
 @pytest.mark.skipif(sys.platform != "linux", reason="the layer has packages for Linux")
 def test_packages_of_the_layer_import_from_it_alone(built: Path, tmp_path: Path) -> None:
     ours = "resonate, resonate_store.dynamo, resonate_store.model.cron, resonate_infra.deployed.wiring"
+    theirs = "aws_lambda_powertools.event_handler, chalice, cryptography.fernet, jwt"
     layer = built / "DependenciesLayer" / "python"
 
     done = subprocess.run(
-        [sys.executable, "-S", "-c", f"import {ours}, chalice, cryptography.fernet, jwt; print(resonate.__file__)"],
+        [sys.executable, "-S", "-c", f"import {ours}, {theirs}; print(resonate.__file__)"],
         env={"PYTHONPATH": os.pathsep.join([str(layer), str(provided(tmp_path, *AWS))])},
         capture_output=True,
         text=True,

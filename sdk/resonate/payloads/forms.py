@@ -44,7 +44,8 @@ def written(value: Any) -> Any:
     if isinstance(value, deque):
         return list(cast("deque[Any]", value))
     if is_text(type(value)):
-        return str(value)
+        # A worker can have another system than its caller. All systems read slashes, and only Windows backslashes.
+        return value.as_posix() if hasattr(value, "as_posix") else str(value)
     raise NotImplementedError(f"{type(value).__module__}.{type(value).__qualname__}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import PureWindowsPath
 from typing import Annotated, Any
 
 import pydantic
@@ -100,3 +101,9 @@ def test_model_stored_with_its_computed_fields_is_read() -> None:
     assert restore(model.model_dump(mode="json"), Rectangle) == model
     with pytest.raises(Unfit, match="area: "):
         fit({"width": 2, "area": 5}, Rectangle, "")
+
+
+def test_windows_path_is_written_with_slashes() -> None:
+    value = codec.encode(PureWindowsPath("C:\\orders\\1.csv"), "a value")
+
+    assert codec.decode(value) == "C:/orders/1.csv"

@@ -10,7 +10,7 @@ from decimal import Decimal
 from enum import Enum, Flag, IntEnum
 from fractions import Fraction
 from ipaddress import IPv4Address, IPv6Network
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 from uuid import UUID
 
@@ -191,6 +191,7 @@ VALUES: list[tuple[Any, Any]] = [
     ([Access.READ, Access(0)], list[Access]),
     (Path("a/b"), Path),
     (PurePosixPath("a"), PurePosixPath | None),
+    (PureWindowsPath("C:\\a\\b"), PureWindowsPath),
     ({Path("a"): IPv4Address("1.2.3.4")}, dict[Path, IPv4Address]),
     (IPv6Network("::/8"), IPv6Network),
     (Name("x"), Name),
