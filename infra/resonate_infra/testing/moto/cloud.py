@@ -10,7 +10,7 @@ botocore's events, a client of the store by its transport.
 Some operations bypass moto or botocore, because they are slow there:
 
 - The stream of the table is read from moto's memory. GetRecords takes milliseconds for each record.
-- moto uses a few `shortcuts`.
+- moto uses a few `shortcuts`, and requests of the store reach its DynamoDB without HTTP (`direct`).
 - The stack reads from moto's memory what is due next.
 - Attribute values are returned as they are stored. moto would search each possible type under three names.
 - All sessions share the data that botocore loads from disk.
