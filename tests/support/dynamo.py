@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import os
 import re
 import threading
 from collections import deque
@@ -160,6 +161,9 @@ class OwnClient(DynamoClient):
 
 
 Kind = Literal["own", "boto3"]
+KINDS: list[Kind] = ["own", "boto3"]
+USUAL_KINDS = KINDS if "RESONATE_CI" in os.environ else KINDS[:1]
+"""The kinds for tests that look at what is sent, and not at how a client handles it."""
 _kind: Kind = "own"
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.model.clock import ManualClock
-from tests.support.dynamo import Table, dynamo_of
+from tests.support.dynamo import KINDS, Table, dynamo_of
 
 
-@pytest.fixture(scope="package", params=["own", "boto3"])
+@pytest.fixture(scope="package", params=KINDS)
 def dynamo(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A client of each kind, because what holds for the store holds over both."""
     with dynamo_of(request.param) as client:
