@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -25,16 +26,20 @@ NO_WORKER = "waiting for a worker of svcc; none is connected"
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """A server with a worker in its process that runs `tests.support.worker_code.orders`."""
-    worker = "worker=tests.support.worker_code.orders:handler"
+    module = "tests.support.worker_code.orders"
+    worker = f"worker={module}:handler"
     with pytest.MonkeyPatch.context() as environment:
         for name in ("RESONATE_TABLE", "RESONATE_GROUPS", "RESONATE_PUSH_TOKEN"):
             environment.delenv(name, raising=False)
         environment.setenv("RESONATE_URL", "unset")
+        # A test before may have used the module, whose handler then calls the server of that test.
+        environment.delitem(sys.modules, module, raising=False)
         server = Server(ServerOptions(port=0, lambdas=(worker,)))
         running = server.running()
         running.__enter__()
         # After the first call the worker has read the environment, which can be reset.
-        CommandLine(RESONATE_URL=server.url).ok("invoke", "first", "--func", "double", "-a", "1", "-t", "worker", "-w")
+        first = ("invoke", "first", "--func", "double", "-a", "1", "-t", "worker", "-w", "--wait-timeout", "60")
+        CommandLine(RESONATE_URL=server.url).ok(*first)
     yield server
     running.__exit__(None, None, None)
 
