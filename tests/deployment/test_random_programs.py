@@ -29,10 +29,9 @@ from resonate.worker.async_functions import AsyncFunctions
 from resonate.worker.resources import Resources
 from resonate_infra.testing.moto.cloud import CountedCall, Invocation, Moment
 from resonate_infra.testing.stack import Event, OfflineStack
-from resonate_store.dynamo.items import entry_of
 from resonate_store.interface import StoreWrapper
 from resonate_store.model.execution_requests import PromiseCancel
-from resonate_store.model.records import PromiseView, Record
+from resonate_store.model.records import PromiseView
 from resonate_store.model.requests import Request
 from tests.deployment.conftest import IN_BOTH_DELIVERIES
 from tests.support.driver import Driver
@@ -41,6 +40,7 @@ from tests.support.present import present
 from tests.support.program_calls import witness
 from tests.support.program_records import contradictions, intervene, miscompensated, plain, shape, unfinished
 from tests.support.programs import FUNCTIONS, PROGRAMS, Program, spelled
+from tests.support.records import records_in_table
 from tests.support.worker_code import RANDOM_PROGRAMS
 
 COUNT = int(os.environ.get("RESONATE_PROGRAMS", "100" if "RESONATE_CI" in os.environ else "6"))
@@ -180,18 +180,10 @@ def uncounted(stack: OfflineStack) -> Iterator[None]:
         stack.cloud.caller = caller
 
 
-def records_of(stack: OfflineStack) -> list[Record]:
-    """Return all records of the table."""
-    with uncounted(stack):
-        pages = stack.cloud.client("dynamodb").get_paginator("scan").paginate(TableName=stack.deployment.table_name)
-        items = [item for page in pages for item in page["Items"] if not item["sk"]["S"].startswith("expiry#")]
-    return [entry for entry in map(entry_of, items) if isinstance(entry, Record)]
-
-
 def settle(stack: OfflineStack) -> bool:
     """Do what clients have to do: settle promises, and send messages. Return whether there was anything."""
     with uncounted(stack):
-        return intervene(stack.store, records_of(stack))
+        return intervene(stack.store, records_in_table(stack))
 
 
 class Singly(StoreWrapper):
@@ -279,7 +271,7 @@ def on_the_stack(stack: OfflineStack, program: Program, root: str, conditions: d
             stack.cloud.invocations.append(trouble.held_back.pop())
             stack.advance(seconds=45)
             continue
-        records = records_of(stack)
+        records = records_in_table(stack)
         at = stack.next_event_at()
         if at is None or not (unfinished(records, stack.clock.now()) or any(record.owes for record in records)):
             return trouble
@@ -324,7 +316,7 @@ def check(stack: OfflineStack, program: Program, root: str, conditions: dict[str
     expected, left = in_memory(program, root)
     happened = check_rules(stack, program, root, conditions)
     assert outcome(present(stack.store.record("w")).promise()) == expected, happened
-    assert shape(records_of(stack)) == left, happened
+    assert shape(records_in_table(stack)) == left, happened
     return happened
 
 
@@ -335,7 +327,7 @@ def check_rules(stack: OfflineStack, program: Program, root: str, conditions: di
     trouble = on_the_stack(stack, program, root, conditions)
     stack.cloud.fault = stack.watch = None
 
-    records = records_of(stack)
+    records = records_in_table(stack)
     assert unfinished(records, stack.clock.now()) == [], trouble.happened
     assert [record.id for record in records if record.owes] == [], trouble.happened
     assert not present(stack.store.record("w")).pending, trouble.happened

@@ -26,6 +26,7 @@ from resonate_store.model.records import Record, Value
 from resonate_store.model.requests import PromiseCreate
 from resonate_store.model.tags import TARGET
 from tests.support.driver import DAY, SECOND, Asking
+from tests.support.records import items_of
 
 Func = TypeVar("Func", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -193,8 +194,7 @@ class OfflineDriver(Asking):
         return (self.clock.now() - self._began_at) / SECOND
 
     def _items(self) -> list[dict[str, Any]]:
-        scan = self.stack.cloud.client("dynamodb").get_paginator("scan")
-        return list(scan.paginate(TableName=self.stack.deployment.table_name).search("Items[]"))
+        return items_of(self.stack)
 
     def _encrypt(self, chosen: Encryptor | None) -> None:
         global encryptor

@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import moto.dynamodb.responses
 from moto.dynamodb.comparisons import ConditionExpressionParser
-from moto.dynamodb.models.dynamo_type import DynamoType, LimitedSizeDict
+from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
 from moto.dynamodb.models.utilities import dynamo_to_dict
 
 _PLAIN = frozenset(("S", "N", "BOOL", "NULL"))
@@ -26,6 +26,7 @@ _PLAIN = frozenset(("S", "N", "BOOL", "NULL"))
 _size = DynamoType.size
 _cast_value: Callable[[Any], Any] = vars(DynamoType)["cast_value"].fget
 _deepcopy = DynamoType.__deepcopy__
+_project = Item.project
 _lex: Callable[[Any], deque[Any]] = vars(ConditionExpressionParser)["_lex_condition_expression"]
 
 
@@ -36,6 +37,8 @@ def fast() -> Generator[None]:
         (DynamoType, "size", size),
         (DynamoType, "cast_value", property(cast_value)),
         (DynamoType, "__deepcopy__", deepcopy),
+        (Item, "size", item_size),
+        (Item, "project", project),
         (moto.dynamodb.responses, "dynamo_to_dict", plain),
         (ConditionExpressionParser, "_lex_condition_expression", _lexer()),
     ]
@@ -55,6 +58,22 @@ def size(value: Any) -> int:
     if kind == "L":
         return sum(size(_typed(each)) for each in content)
     return _size(value)
+
+
+def item_size(item: Any) -> int:
+    """Return the number of bytes of an item, as moto counts them."""
+    return sum([len(name.encode()) + size(value) for name, value in item.attrs.items()])
+
+
+def project(item: Any, expressions: list[list[str]]) -> Any:
+    """Return a copy of an item with the named attributes only."""
+    if any(len(path) != 1 or "[" in path[0] for path in expressions):
+        return _project(item, expressions)
+    result: Any = Item(item.hash_key, item.range_key, {})
+    for (name,) in expressions:
+        if name in item.attrs:
+            result.attrs[name] = deepcopy(item.attrs[name], {})
+    return result
 
 
 def cast_value(value: Any) -> Any:

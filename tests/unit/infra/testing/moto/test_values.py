@@ -62,6 +62,25 @@ def test_operations_have_the_results_of_moto(value: Any, other: Any) -> None:
     assert moto.dynamodb.responses.dynamo_to_dict is dynamo_to_dict
 
 
+def test_projection_is_that_of_moto(subtests: pytest.Subtests) -> None:
+    attributes: dict[str, Any] = {
+        "a": {"S": "x"},
+        "n": {"N": "1"},
+        "m": {"M": {"a": {"L": [{"S": "x"}, {"NULL": True}]}, "b": {"BOOL": False}}},
+        "s": {"SS": ["x"]},
+    }
+    item = Item(DynamoType({"S": "k"}), DynamoType({"S": "r"}), attributes)
+    for paths in ([["a"], ["none"]], [["n"], ["a"], ["n"]], [["m"], ["s"]], [["m", "b"]], [["a"], ["m", "a"]]):
+        usual = item.project(paths)
+        with subtests.test(str(paths)), values.fast():
+            projected: Any = item.project(paths)
+            assert (projected.to_json(), projected.size()) == (usual.to_json(), usual.size())
+            assert (projected.hash_key, projected.range_key) == (item.hash_key, item.range_key)
+            assert all(
+                projected.attrs[name].value is not item.attrs[name].value for name in ("m", "s") if [name] in paths
+            )
+
+
 def test_copy_shares_no_container() -> None:
     value: Any = DynamoType({"M": {"a": {"L": [{"S": "x"}]}, "s": {"SS": ["x"]}}})
     with values.fast():
