@@ -5,6 +5,7 @@ The build fails in these cases: the generator warns, a link leads to nothing, or
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -54,7 +55,19 @@ def build() -> Path:
     except NoSentenceError as error:
         raise BuildError(str(error)) from None
     (site / "llms.txt").write_text(text, encoding="utf-8")
+    restrict_search(site, set(order))
     return site
+
+
+def restrict_search(site: Path, addresses: set[str]) -> None:
+    """Leave only the pages with these addresses in the search index.
+
+    A hundred decisions say much about each subject, and would hide the pages that users need.
+    """
+    path = site / "search.json"
+    index = json.loads(path.read_text(encoding="utf-8"))
+    index["items"] = [item for item in index["items"] if item["location"].partition("#")[0] in addresses]
+    path.write_text(json.dumps(index), encoding="utf-8")
 
 
 def generate() -> None:

@@ -24,10 +24,10 @@ class _RepositoryLinks(Treeprocessor):
 class RepositoryLinks(Extension):
     """Adds the step to the conversion of a page."""
 
-    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802
+    def extendMarkdown(self, md: Markdown) -> None:
         md.treeprocessors.register(_RepositoryLinks(md), "repository_links", 5)
 
 
-def makeExtension(**configuration: Any) -> Extension:  # noqa: N802
+def makeExtension(**configuration: Any) -> Extension:
     """Return the extension. Python-Markdown calls this function by its name."""
     return RepositoryLinks(**configuration)

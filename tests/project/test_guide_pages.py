@@ -1,10 +1,9 @@
-"""The pages of the guide and of the patterns: the Python blocks of a page run from top to bottom, in one module."""
+"""The pages of the guide and of the patterns: they name all that users can call. `test_blocks.py` runs their blocks."""
 
 import re
-import sys
 from inspect import signature
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType
 
 import pytest
 
@@ -18,25 +17,8 @@ from resonate.workflow.options import CallOptions, RemoteOptions, RunOptions, Sc
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted([*(DOCS / "guide").glob("*.md"), *(DOCS / "patterns").glob("*.md")])
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NOT_FOR_USERS = {"renewed", "next_id", "kept", "shown", "define", "redefine"}
 """Methods that other modules of the SDK use."""
-BEFORE = re.compile(r"<!-- not run: .+ -->\n+\Z")
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}-{page.stem}")
-def test_page_runs_block_by_block(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = page.read_text(encoding="utf-8")
-    module = ModuleType(f"page_{page.stem.replace('-', '_')}")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.chdir(tmp_path)
-    for name in ("RESONATE_TABLE", "RESONATE_URL"):
-        monkeypatch.delenv(name, raising=False)
-
-    for block in BLOCK.finditer(text):
-        if BEFORE.search(text[: block.start()]) is None:
-            lines_above = "\n" * text.count("\n", 0, block.start(1))
-            exec(compile(lines_above + block.group(1), str(page), "exec"), vars(module))
 
 
 def test_index_of_guide_and_patterns_lists_all_pages() -> None:
@@ -44,12 +26,6 @@ def test_index_of_guide_and_patterns_lists_all_pages() -> None:
         index = (folder / "index.md").read_text(encoding="utf-8")
         pages = [page.name for page in PAGES if page.parent == folder and page.stem != "index"]
         assert [name for name in pages if f"]({name})" not in index] == [], folder
-
-
-def test_python_blocks_of_guide_pages_are_found() -> None:
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        assert len(BLOCK.findall(text)) == text.count("```python"), page
 
 
 def test_options_page_has_options_of_each_call() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -48,8 +50,16 @@ BEST = 3
 
 
 @pytest.fixture(scope="module")
-def site() -> Path:
-    return build()
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built by the first process that needs it."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with (shared / "site.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "site").exists():
+            shutil.copytree(build(), shared / "site")
+    return shared / "site"
 
 
 def test_each_public_name_is_in_the_reference(site: Path) -> None:
@@ -92,6 +102,14 @@ def test_search_answers_questions_among_the_best_hits(site: Path, subtests: pyte
             assert [hit for hit in found[:BEST] if re.search(answer, hit)], found[:10]
 
 
+def test_search_finds_only_pages_of_the_navigation(site: Path) -> None:
+    items = json.loads((site / "search.json").read_text(encoding="utf-8"))["items"]
+    pages = {item["location"].partition("#")[0] for item in items}
+
+    assert "decisions/index.html" in pages
+    assert [page for page in pages if re.match(r"decisions/\d", page)] == []
+
+
 def page(site: Path, name: str, body: str) -> None:
     (site / name).parent.mkdir(parents=True, exist_ok=True)
     (site / name).write_text(f"<html><body>{body}</body></html>", encoding="utf-8")
@@ -115,7 +133,8 @@ def test_dead_links_are_files_and_anchors_that_do_not_exist(tmp_path: Path) -> N
 def test_navigation_of_a_page_excludes_its_table_of_contents(tmp_path: Path) -> None:
     link = '<a class="md-nav__link" href="{}"></a>'
     inner = f'<nav class="md-nav">{link.format("./b.html")}{link.format("#here")}</nav>'
-    page(tmp_path, "a.html", f'<nav class="md-nav--primary">{link.format("./a.html")}{inner}</nav><a href="c.html"></a>')
+    navigation = f'<nav class="md-nav--primary">{link.format("./a.html")}{inner}</nav>'
+    page(tmp_path, "a.html", f'{navigation}<a href="c.html"></a>')
 
     assert BuiltPage(tmp_path / "a.html").navigation == ["./a.html", "./b.html"]
 

@@ -75,7 +75,8 @@ def test_killed_program_of_the_page_continues_when_it_starts_again(page: Path, t
 
 
 def test_new_project_of_the_page_passes_on_the_offline_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clone").mkdir()
+    monkeypatch.chdir(tmp_path / "clone")
     CommandLine().ok(*shown("resonate init .*").words[1:])
     [deployed] = [block for block in BLOCKS if block.file == "test_deployed.py"]
     (tmp_path / "orders" / str(deployed.file)).write_text(deployed.text, encoding="utf-8")
@@ -83,7 +84,8 @@ def test_new_project_of_the_page_passes_on_the_offline_stack(tmp_path: Path, mon
     environment.pop("PYTEST_ADDOPTS", None)
     command = [sys.executable, *shown("python -m pytest -o .*").words[1:], "-p", "resonate_infra.testing.plugin", "-q"]
 
-    done = subprocess.run(command, cwd=tmp_path / "orders", env=environment, capture_output=True, text=True, check=False)
+    folder = tmp_path / "orders"
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout
     assert "3 passed" in done.stdout

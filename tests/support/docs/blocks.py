@@ -94,7 +94,9 @@ def blocks_of(page: Path) -> Iterator[Block]:
                     everywhere = text
         elif token.type == "fence":
             language = token.info.split(" ")[0]
-            yield Block(page, line + 2, language, token.content, reason or (everywhere if language == "python" else None))
+            yield Block(
+                page, line + 2, language, token.content, reason or (everywhere if language == "python" else None)
+            )
             reason = None
         elif token.type == "inline":
             reason = None

@@ -9,12 +9,12 @@ import shlex
 import textwrap
 import tomllib
 from collections.abc import Iterator
-from typing import Any
+from unittest.mock import patch
 
-import typer
 import yaml
+from typer.core import TyperCommand
 
-from resonate_infra.cli.application import application
+from tests.support.command_line import CommandLine
 from tests.support.docs.blocks import ROOT, Block
 
 UNPARSED = {"text", "mermaid", "setup"}
@@ -146,19 +146,10 @@ def accept(words: list[str], *, whole: bool = True) -> None:
             raise BlockError(f"make has no target {unknown[0]}")
     if name != "resonate":
         return
-    if "--help" in arguments:
-        arguments, whole = [word for word in arguments if word != "--help"], False
-    command: Any = application()
-    parent = None
-    try:
-        while True:
-            # Without `--help`, the parser prints nothing and does not end.
-            with command.make_context(name, list(arguments), parent=parent, help_option_names=[]) as ctx:
-                rest = [*ctx._protected_args, *ctx.args]
-                if not hasattr(command, "resolve_command") or not rest:
-                    return
-                name, command, arguments = command.resolve_command(ctx, rest)
-                parent = ctx
-    except typer.TyperException as error:
-        if whole or type(error).__name__ in ("NoSuchOption", "NoSuchCommand", "UsageError"):
-            raise BlockError(f"resonate {' '.join(words[1:])}: {error.format_message()}") from None
+    # The commands only parse their arguments.
+    with patch.object(TyperCommand, "invoke", lambda *_: None):
+        ran = CommandLine().run(*arguments)
+    if ran.err.startswith("error: ") and (
+        whole or not re.search(r"Missing (argument|option)|Invalid value|requires an argument", ran.err)
+    ):
+        raise BlockError(f"resonate {' '.join(arguments)}: {ran.err}")
