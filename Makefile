@@ -66,11 +66,12 @@ test: lint $(RELEASE_STAMP) $(if $(RESONATE_CI),$(CDK_STAMP))
 
 cdk: $(CDK_STAMP)
 
-lint: $(TEST_STAMP) $(TOOLS_STAMP) $(CHECKOV_STAMP)
+lint: $(TEST_STAMP) $(TOOLS_STAMP) $(CHECKOV_STAMP) $(if $(RESONATE_CI),$(CDK_STAMP))
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/pyright --pythonpath $(BIN)/python --project tests/pyrightconfig.json
+	$(if $(RESONATE_CI),$(BIN)/pyright --pythonpath $(CDK)/bin/python --project infra/pyright-cdk.json)
 	$(BIN)/mypy
 	$(BIN)/cfn-lint $(TEMPLATES)
 	for template in $(TEMPLATES); do $(SAM) validate --lint --template $$template || exit; done

@@ -23,8 +23,8 @@ from aws_cdk import aws_iam as iam
 from aws_cdk.aws_s3_assets import Asset
 from aws_cdk.cloudformation_include import CfnInclude
 from constructs import Construct
-from samtranslator.plugins.globals.globals_plugin import GlobalsPlugin
-from samtranslator.yaml_helper import yaml_parse
+from samtranslator.plugins.globals.globals_plugin import GlobalsPlugin  # pyright: ignore[reportMissingTypeStubs]
+from samtranslator.yaml_helper import yaml_parse  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 _CODE = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
 """The property of a resource that names its code."""
