@@ -47,7 +47,7 @@ help:
 	@echo "make test    lint, check types and templates, run the tests"
 	@echo "make lint    the checks of 'make test' without the tests"
 	@echo "make docs    build the documentation site, and check its links"
-	@echo "make cdk     create the environment of the CDK, for tests/unit/infra/test_cdk.py (460 MB)"
+	@echo "make cdk     create the environment of the CDK, for tests/unit/infra/test_cdk.py (500 MB)"
 	@echo "make format  rewrite the sources in the house format"
 	@echo "make drift   'make test' with the newest releases, in an environment of its own"
 	@echo "make dist    build and check the packages of a release, in dist/"
