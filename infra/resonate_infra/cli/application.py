@@ -51,7 +51,7 @@ COMMANDS = {
     "init": LazyCommand(
         "projects",
         "init",
-        "Write a new project: workflows, a test that passes, and a template that adds them to a deployment.",
+        "Write a new project: workflows, tests that pass, and a template that adds them to a deployment.",
     ),
     "console": LazyCommand(
         "console",

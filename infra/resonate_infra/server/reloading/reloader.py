@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from resonate_infra.server.lambdas import LambdaError, Lambdas
+from resonate_infra.server.reloading.modules import is_installed
 from resonate_store.extras import extra
 
 READY_MS = 200
@@ -94,6 +95,7 @@ def _watchfiles() -> Watch:
             raise_interrupt=False,
         )
         for changed in found:
-            yield {path for _, path in changed}
+            # An environment in the working directory changes when a package is installed.
+            yield {path for _, path in changed if not is_installed(Path(path))}
 
     return changes

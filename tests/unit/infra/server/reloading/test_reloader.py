@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator, Sequence
+from logging.handlers import QueueHandler
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,9 @@ class Scene:
             self._taken.release()
 
     def write(self, text: str) -> None:
-        (self.directory / "watched_app.py").write_text(textwrap.dedent(text))
+        new = self.directory / "watched_app.new"
+        new.write_text(textwrap.dedent(text))
+        new.replace(self.directory / "watched_app.py")  # A watch must not see half of it.
 
     def save(self, text: str, *others: str) -> None:
         """Write the handler anew, and wait until the reloader has seen it."""
@@ -227,3 +230,25 @@ def test_replaced_handler_is_closed(scene: Scene, monkeypatch: pytest.MonkeyPatc
     scene.save(WORKER)
 
     assert closed == [first]
+
+
+def test_watch_leaves_out_packages_and_other_files(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watch is that of watchfiles, so this test waits for the file system."""
+    said: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    logger = logging.getLogger("resonate.server")
+    monkeypatch.setattr(logger, "handlers", [QueueHandler(said)])
+    monkeypatch.setattr(logger, "level", logging.INFO)
+    environment = scene.directory / "venv" / "lib" / "python3.11" / "site-packages"
+    environment.mkdir(parents=True)
+    scene.write(code(1))
+    watched = Reloader(scene.lambdas)
+    watched.start()
+    scene.lambdas.load("http://localhost:8001")
+    (environment / "library.py").write_text("VALUE = 1")
+    (scene.directory / "notes.txt").write_text("text")
+    scene.write(code(2))
+
+    assert said.get(timeout=PATIENCE).getMessage() == "reloaded worker after a change of watched_app.py"
+    watched.close(PATIENCE)
+    invoke(scene, "a")
+    assert NOTES.get(timeout=PATIENCE) == (2, "a")
