@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from types import MemberDescriptorType
 from typing import Any
 
 import pytest
@@ -113,3 +114,15 @@ def test_docstrings_of_what_newcomers_use_have_an_example(subtests: pytest.Subte
 def test_public_names_have_a_docstring() -> None:
     kinds = [name for name in resonate.__all__ if inspect.isclass(getattr(resonate, name))]
     assert [name for name in kinds if not inspect.getdoc(getattr(resonate, name))] == []
+
+
+def test_public_names_of_a_context_are_documented() -> None:
+    """Internal attributes are private, so editors offer what workflows use, and nothing else."""
+
+    def flow(ctx: Context) -> dict[str, str | None]:
+        return {name: inspect.getdoc(inspect.getattr_static(ctx, name)) for name in dir(ctx) if name[0] != "_"}
+
+    names = MemoryStack().run(flow)
+    assert [name for name, doc in names.items() if not doc] == []
+    assert {"run", "sleep", "info"} < names.keys()
+    assert {name for name in names if isinstance(inspect.getattr_static(Context, name), MemberDescriptorType)} == set()

@@ -90,7 +90,7 @@ def forgotten_yield_in_a_condition() -> None:
     run(flow)
 
 
-@says("AttributeError", "LFC has no attribute 'total'", "write `yield`")
+@says("AttributeError", "'LFC' object has no attribute 'total'", "is not its own result: write `yield`")
 def forgotten_yield_before_an_attribute() -> None:
     def flow(ctx: Any) -> Any:
         yield ctx.sleep(ctx.run(step).total)  # here

@@ -182,7 +182,7 @@ WRITERS = {
         "resonate.worker.worker",
     },
     "coroutine": {"resonate.engine.cancelling", "resonate.engine.interpreter", "resonate.engine.issuing"},
-    "replaying": {"resonate.engine.progress", "resonate.workflow.context"},
+    "replaying": {"resonate.engine.progress", "resonate.workflow.commands"},
 }
 """The modules that assign attributes of what goes by this name, or the attribute of this name."""
 

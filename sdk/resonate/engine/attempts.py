@@ -11,6 +11,7 @@ import contextvars
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from types import CoroutineType, GeneratorType
 from typing import Any
 
@@ -33,7 +34,7 @@ from resonate.payloads import codec
 from resonate.payloads.restore import Doubtful, tell_change
 from resonate.retry_policies import Never, RetryPolicy
 from resonate.workflow.callables import definition_of
-from resonate.workflow.continuation import ContinueAs, RootContext
+from resonate.workflow.continuation import ContinueAs
 from resonate.workflow.deterministic import source_of_chance
 from resonate.workflow.options import Options
 from resonate.workflow.registry import Registry
@@ -105,7 +106,7 @@ class Attempts(ABC):
 
     def _start_root(self, *, begun: bool) -> None:
         root = self.root
-        root.timer_stem = f"{root.context.stem}0"
+        root.timer_stem = f"{root.state.stem}0"
         root.created, root.begun = True, begun
         self._progress.entered(root)
         self._begin(root)
@@ -182,7 +183,7 @@ class Attempts(ABC):
             Whether the step has failed instead: another worker began this attempt and recorded no outcome.
         """
         if limits.limit_ms and work.attempt > 1:
-            work.context = work.context.renewed()  # an abandoned thread may still use the one before
+            work.context = copy(work.context)  # an abandoned thread may still use the one before
         if not limits.at_most_once:
             return False
         limits.mark = attempt_limits.mark_of(work, self._version, self.now)
@@ -233,9 +234,9 @@ class Attempts(ABC):
     def _ended(self, work: Work, outcome: Outcome) -> None:
         """Store what the function has returned or raised, unless it is retried."""
         value, error = outcome
-        if work.context.made > work.context.count and not isinstance(error, Documented):  # such an error says it
+        if work.state.made > work.state.count and not isinstance(error, Documented):  # such an error says it
             attempt_log.log_forgotten(work)
-        continuing = isinstance(work.context, RootContext) and work.context.continuing
+        continuing = work.state.continuing
         if continuing and error is None and type(value) is not ContinueAs:
             attempt_log.log_not_continued(work)
         if type(value) is ContinueAs and (error := self._continued(work, value)) is None:
@@ -267,7 +268,7 @@ class Attempts(ABC):
             return
         if isinstance(work.policy, (Never, type(None))) or is_final(error):  # else a retry may be recorded
             self._require_all_recorded(work, error)
-        self._progress.failed(work.context)
+        self._progress.failed(work.state)
         self._fail(work, error)
 
     def _continued(self, work: Work, continuation: ContinueAs) -> ProgramError | None:
@@ -293,7 +294,7 @@ class Attempts(ABC):
             NonDeterminismError: it has not issued a recorded command.
         """
         if work.kind is not Kind.STEP or work.node is self.root.node:
-            missing = self.records.beyond(work.node.id, work.context.count)
+            missing = self.records.beyond(work.node.id, work.state.count)
             if missing is not None:
                 place = definition_of(work.func)
                 raise NonDeterminismError(missing.id, str(Issued.of(missing)), NOTHING).at(place) from error

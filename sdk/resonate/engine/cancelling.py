@@ -64,7 +64,7 @@ class Cancelling(Issuing):
 
     @property
     def _id_of_delivery(self) -> str:
-        return f"{self.root.context.stem}0~cancel"
+        return f"{self.root.state.stem}0~cancel"
 
     def can_interrupt(self, actions: Sequence[Action]) -> bool:
         """Return whether to deliver the cancellation now: all that is left to do is to wait, or to begin steps.
@@ -85,7 +85,7 @@ class Cancelling(Issuing):
     def interrupt(self, actions: Sequence[Action]) -> None:
         """Record where the workflows that wait are interrupted. `actions`, which are not carried out yet, follow."""
         places = [
-            [coroutine.work.node.id, coroutine.work.context.count, "" if self._continues(coroutine, node) else node.id]
+            [coroutine.work.node.id, coroutine.state.count, "" if self._continues(coroutine, node) else node.id]
             for coroutine, node in self._blocked.items()
         ]
         self._held_back = actions
@@ -120,7 +120,7 @@ class Cancelling(Issuing):
 
         If it has reached the place of a workflow that continues, cancel what it has begun.
         """
-        id, count = coroutine.work.node.id, coroutine.work.context.count
+        id, count = coroutine.work.node.id, coroutine.state.count
         place = None if self._places is None else self._places.get(id)
         if self._places is None or place is None:
             return False
@@ -135,8 +135,8 @@ class Cancelling(Issuing):
         return True
 
     def _is_interrupted_at(self, coroutine: Coroutine, awaited: str) -> bool:
-        context = coroutine.work.context
-        return bool(self._places) and self._places.get(coroutine.work.node.id) == (context.count, awaited)
+        state = coroutine.state
+        return bool(self._places) and self._places.get(coroutine.work.node.id) == (state.count, awaited)
 
     def _end_wait(self, coroutine: Coroutine, node: Node) -> None:
         """Cancel what a workflow waits for. It gets `Canceled` when that has ended."""
@@ -161,7 +161,7 @@ class Cancelling(Issuing):
         elif isinstance(yielded, Command):
             if not cast("Command[Any]", yielded).waits:
                 return False
-            awaited = f"{coroutine.work.context.stem}{coroutine.work.context.count}"
+            awaited = f"{coroutine.state.stem}{coroutine.state.count}"
             if cast("Command[Any]", yielded).kind == "map":
                 awaited += NEXT
         else:

@@ -15,7 +15,7 @@ from resonate.encoders import Encoder
 from resonate.engine.model import Node, Outcome
 from resonate.errors import ResultTypeError
 from resonate.payloads import codec
-from resonate.workflow.commands import Command, sentence
+from resonate.workflow.commands import Command, sentence, state_of
 from resonate.workflow.context import Context
 from resonate_store.model.ids import generation_of
 from resonate_store.model.records import PromiseView
@@ -122,7 +122,7 @@ class KnownRecords:
         if self.receipts:  # a receipt counts more than the timer of the same command
             records.update({place: as_record(place, message) for place, message in self.receipts.items()})
             length = max(length, self._lengths.get(parent, 0))
-        stem = self._root.stem if parent == self._root.id else f"{parent}."
+        stem = state_of(self._root).stem if parent == self._root.id else f"{parent}."
         while _may_be_detached(records.get(f"{stem}{length + 1}"), parent):
             length += 1
         if length > self._lengths.get(parent, 0):

@@ -95,7 +95,7 @@ class Execution(Cancelling):
         self._progress.resumed_by = frozenset(resumed_by)
         self._remember(self.root.node.id, children)
         names = self.root.lineage.names
-        if names is not None and (keys := self.records.by_id.get(f"{self.root.context.stem}{KEYS}")) is not None:
+        if names is not None and (keys := self.records.by_id.get(f"{self.root.state.stem}{KEYS}")) is not None:
             names.learn(codec.decode(keys.value))
         if canceled is not None:
             self.note_cancellation(canceled)
@@ -114,13 +114,14 @@ class Execution(Cancelling):
         self.now = now
         if self.pausing:
             self._end_pauses()
+        before = CURRENT.workflow  # of an execution that runs this one by a client, in the same thread
         try:
             while self.ready:
                 coroutine = self.ready.popleft()
                 CURRENT.workflow = coroutine.work.name
                 self._resume(coroutine)
         finally:
-            CURRENT.workflow = ""
+            CURRENT.workflow = before
         if self._beginning:
             creations: list[Action] = [*self._beginning.values()]
             self.ready.extend(self._beginning)
@@ -243,14 +244,14 @@ class Execution(Cancelling):
             coroutine.inbox = (node.value, node.error)
             if coroutine.interrupted:
                 coroutine.inbox, coroutine.interrupted = (None, self._error()), False
-            if (context := coroutine.work.context).replaying:
-                self._progress.resumed(context, node)
+            if (state := coroutine.state).replaying:
+                self._progress.resumed(state, node)
         self.ready.append(coroutine)
 
     # Running workflows
 
     def _enter(self, work: Work, workflow: Any, opening: Any = None) -> None:
-        coroutine = Coroutine(work, workflow, opening)
+        coroutine = Coroutine(work, work.state, workflow, opening)
         self._unfinished[coroutine] = None
         self.ready.append(coroutine)
 
@@ -290,11 +291,11 @@ class Execution(Cancelling):
         if coroutine.outer:
             coroutine.generator = coroutine.outer.pop()
             coroutine.inbox = outcome
-        elif outcome[1] is not None and coroutine.work.context.sagas:
+        elif outcome[1] is not None and coroutine.state.sagas:
             from resonate.workflow.composites.saga import Compensation
 
-            context = coroutine.work.context
-            owed, context.sagas = [saga.owed for saga in context.sagas], ()
+            state = coroutine.state
+            owed, state.sagas = [saga.owed for saga in state.sagas], ()
             coroutine.generator = coroutine.shielded = Compensation(owed, outcome[1]).steps()
         else:
             coroutine.ended = outcome

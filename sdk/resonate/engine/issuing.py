@@ -67,8 +67,8 @@ class Issuing(Patches, InboxCommands):
     def _receive(self, coroutine: Coroutine, outcome: Outcome, *, is_news: bool = False) -> None:
         """Give a workflow the recorded outcome of what it waits for."""
         coroutine.inbox = outcome
-        if (context := coroutine.work.context).replaying:
-            self._progress.received(context, is_news=is_news)
+        if (state := coroutine.state).replaying:
+            self._progress.received(state, is_news=is_news)
 
     def _issue(self, coroutine: Coroutine, yielded: Any) -> Node | None:
         """Return the node of what a workflow yielded; None if it continues with what is in its inbox."""
@@ -78,7 +78,7 @@ class Issuing(Patches, InboxCommands):
         command: Command[Any] = yielded  # pyright: ignore[reportUnknownVariableType]
         if command.special:
             return self._issue_special(coroutine, command)
-        place = coroutine.work.context.next_id()
+        place = coroutine.state.next_id()
         known = self.records.by_id.get(place)
         if known is not None and known.state != "pending" and not command.opts.id and place not in self.nodes:
             if isinstance(command, LocalCall):
@@ -120,8 +120,8 @@ class Issuing(Patches, InboxCommands):
         if isinstance(command, Cancel):
             node = self._known(coroutine, command.promise)
             coroutine.attached.pop(node, None)
-            context = coroutine.work.context
-            waiting = Node(f"{context.stem}{context.count}~cancel", node.timeout_at, command.kind, durable=False)
+            state = coroutine.state
+            waiting = Node(f"{state.stem}{state.count}~cancel", node.timeout_at, command.kind, durable=False)
             self._cancel(node, waiting)
             # Only the answer to the cancellation of a remote call is waited for: its server may not know the request.
             return waiting if node.kind == "rpc" and not node.settled else None
@@ -131,7 +131,7 @@ class Issuing(Patches, InboxCommands):
         if isinstance(command, Next):
             return self._issue_next(coroutine, command)
         if isinstance(command, IsBehind):
-            coroutine.inbox = (self._progress.is_behind(coroutine.work.context), None)
+            coroutine.inbox = (self._progress.is_behind(coroutine.state), None)
             return None
         if isinstance(command, Gather):
             return self._issue_gather(coroutine, command)
@@ -139,7 +139,7 @@ class Issuing(Patches, InboxCommands):
 
     def _issue_gather(self, coroutine: Coroutine, command: Gather) -> Node | None:
         """Wait for several promises that are begun."""
-        place = coroutine.work.context.next_id()
+        place = coroutine.state.next_id()
         members = [self._member(coroutine, member) for member in command.members]
         node = Node(place, self.root.node.timeout_at, command.how, inherited=coroutine.work.lineage.tags)
         gathering = Gathering(command.how, command.names, members, node)
@@ -152,8 +152,8 @@ class Issuing(Patches, InboxCommands):
 
     def _issue_next(self, coroutine: Coroutine, command: Next) -> Node | None:
         """Wait until one of many promises has settled, and give the workflow the places of those that have."""
-        context = coroutine.work.context
-        node = Node(f"{context.stem}{context.count}{NEXT}", self.root.node.timeout_at, "map", durable=False)
+        state = coroutine.state
+        node = Node(f"{state.stem}{state.count}{NEXT}", self.root.node.timeout_at, "map", durable=False)
         arrivals: Gathering = command.state or Gathering("next", (), [], node)
         command.state = arrivals
         begun: list[Awaitable[Any]] = command.fresh
@@ -216,7 +216,7 @@ class Issuing(Patches, InboxCommands):
             value=value,
             error=error,
         )
-        coroutine.row.takes(command, coroutine.work.context.count)
+        coroutine.row.takes(command, coroutine.state.count)
         coroutine.inbox = (Awaitable(known.id, self.root.node.id), None)
 
     def _awaited(self, coroutine: Coroutine, yielded: Any) -> Node:
@@ -256,7 +256,7 @@ class Issuing(Patches, InboxCommands):
         detached = remote and not command.attached
         row = coroutine.row
         # Only remote calls begin a row, so local calls in a row skip this.
-        in_row = (row.number >= 0 or remote) and row.takes(command, parent.context.count)
+        in_row = (row.number >= 0 or remote) and row.takes(command, parent.state.count)
         if existing is not None:
             if id == place and existing.link is not None:
                 raise taken_by(id, existing.link)
@@ -273,13 +273,13 @@ class Issuing(Patches, InboxCommands):
         if known is not None and self._recall(node, place, known):
             self._recall_refusal(node, coroutine, None if command.waits else known.tags.get(REFUSED))
             return node
-        context = parent.context
-        if context.replaying or node.link is not None or not node.durable:
-            self._progress.issued(context, node)
+        state = parent.state
+        if state.replaying or node.link is not None or not node.durable:
+            self._progress.issued(state, node)
         if request is not None:
             if remote and self._registry.interceptors is not None:
                 request = self._prepared(self._registry.interceptors, request, parent)
-            beyond = id != place and isinstance(command, PromiseCommand) and self._progress.is_behind(context)
+            beyond = id != place and isinstance(command, PromiseCommand) and self._progress.is_behind(state)
             if command.waits or beyond:
                 # Either the workflow waits for it, so other programs cannot know its id yet. Or later commands are
                 # recorded, so it was created before; with the default id it would be recorded, unless it was refused.
@@ -287,7 +287,7 @@ class Issuing(Patches, InboxCommands):
             else:
                 self._beginning[coroutine] = Create(node, request, coroutine, in_row)
         elif node.work is not None:
-            self._start(node.work, command.opts, is_new=not context.replaying)
+            self._start(node.work, command.opts, is_new=not state.replaying)
         return node
 
     def _prepared(self, interceptors: tuple[Interceptor, ...], request: PromiseCreate, parent: Work) -> PromiseCreate:

@@ -18,7 +18,7 @@ from resonate.engine.functions.exits import failure_of
 from resonate.idempotency import ForkNames
 from resonate.interceptors import Interceptor
 from resonate.retry_policies import RetryPolicy
-from resonate.workflow.commands import Command, PromiseCommand, RemoteCall, sentence
+from resonate.workflow.commands import Command, CommandState, PromiseCommand, RemoteCall, sentence, state_of
 from resonate.workflow.context import Context
 from resonate_store.model.requests import PromiseRecord
 from resonate_store.model.tags import BRANCH, FUNC, ORIGIN, PARENT, PREFIX, SCOPE
@@ -267,6 +267,11 @@ class Work(Struct, eq=False):
     limits: AttemptLimits | None = None
     interceptors: tuple[Interceptor, ...] | None = None
 
+    @property
+    def state(self) -> CommandState:
+        """What the engine keeps of its context."""
+        return state_of(self.context)
+
 
 class AttemptLimits(Struct):
     """Limits of the attempts of a step.
@@ -373,6 +378,7 @@ class Coroutine(Struct, eq=False):
 
     Attributes:
         work: its function.
+        state: what the engine keeps of its context.
         generator: the generator or coroutine; that of a composite command while its steps are carried out.
         outer: the generators that wait for the one in `generator`, the workflow's own first.
         opening: the command that it has already yielded.
@@ -385,6 +391,7 @@ class Coroutine(Struct, eq=False):
     """
 
     work: Work
+    state: CommandState
     generator: Resumable
     opening: Any = None
     outer: list[Resumable] = []

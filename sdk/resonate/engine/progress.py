@@ -1,7 +1,7 @@
 """Progress of a workflow: whether it repeats what it has done before, and must not log, or does something new.
 
-The one owner of `Context.replaying`. After a suspension, an execution repeats everything until it receives what has
-settled since. If it ended in another way, such as by a crash, only its records show what it has done.
+The one owner of `CommandState.replaying`. After a suspension, an execution repeats everything until it receives what
+has settled since. If it ended in another way, such as by a crash, only its records show what it has done.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from resonate.engine.history import KnownRecords
 from resonate.engine.model import Kind, Node, Work
-from resonate.workflow.context import Context
+from resonate.workflow.commands import CommandState
 from resonate_store.model.records import PromiseView
 
 
@@ -35,9 +35,9 @@ class Progress:
             if child.id in self.resumed_by and child.settled_at is not None:
                 self._resumed_at = min(child.settled_at, self._resumed_at or child.settled_at)
 
-    def is_behind(self, context: Context) -> bool:
-        """Return whether the workflow of `context` probably has more recorded commands than it has issued now."""
-        return self._records.reaches(context.id, context.count)
+    def is_behind(self, state: CommandState) -> bool:
+        """Return whether the workflow of `state` probably has more recorded commands than it has issued now."""
+        return self._records.reaches(state.id, state.count)
 
     def is_news(self, node: Node) -> bool:
         """Return whether a settled promise was still pending at the last suspension of the execution."""
@@ -63,40 +63,40 @@ class Progress:
         """Note that a function is called."""
         if work.kind is Kind.ASYNC:
             # It counts as begun from its first command on, so its lines before that have been logged.
-            work.context.replaying = work.begun and not work.is_new and work.attempt == 1
+            work.state.replaying = work.begun and not work.is_new and work.attempt == 1
         elif work.kind is Kind.WORKFLOW:
             self.entered(work)
 
     def entered(self, work: Work) -> None:
         """Note that a workflow begins, or that an async function continues after its first command."""
         resumed = bool(self.resumed_by) and work.begun and not work.is_new and work.attempt == 1
-        work.context.replaying = resumed or self.is_behind(work.context)
+        work.state.replaying = resumed or self.is_behind(work.state)
 
-    def issued(self, context: Context, node: Node) -> None:
+    def issued(self, state: CommandState, node: Node) -> None:
         """Note that a workflow has issued a command without a record."""
         if node.link is None and node.durable:
-            context.replaying = False
+            state.replaying = False
         elif not self.resumed_by:  # otherwise it may have been begun before, without a record
-            context.replaying = not node.durable and self.is_behind(context)
+            state.replaying = not node.durable and self.is_behind(state)
 
-    def received(self, context: Context, *, is_news: bool = False) -> None:
+    def received(self, state: CommandState, *, is_news: bool = False) -> None:
         """Note that a workflow receives a recorded outcome at once, during replay."""
-        context.replaying = not is_news if self.resumed_by else self.is_behind(context)
+        state.replaying = not is_news if self.resumed_by else self.is_behind(state)
 
-    def resumed(self, context: Context, node: Node) -> None:
+    def resumed(self, state: CommandState, node: Node) -> None:
         """Note that a workflow in replay, which waited for this node, receives its outcome in this invocation."""
         if self.resumed_by:
-            context.replaying = not self.is_news(node)
+            state.replaying = not self.is_news(node)
         elif not node.durable or node.gathering is not None:
-            context.replaying = self.is_behind(context)
+            state.replaying = self.is_behind(state)
         else:
             known = self._records.by_id.get(node.link or node.id)
-            context.replaying = known is not None and not known.pending and self.is_behind(context)
+            state.replaying = known is not None and not known.pending and self.is_behind(state)
 
-    def patched(self, context: Context) -> None:
+    def patched(self, state: CommandState) -> None:
         """Note that a workflow has a patch for the first time: no invocation has run the code that follows."""
-        context.replaying = False
+        state.replaying = False
 
-    def failed(self, context: Context) -> None:
+    def failed(self, state: CommandState) -> None:
         """Note that a function has failed for good, so that its last line is logged."""
-        context.replaying = False
+        state.replaying = False

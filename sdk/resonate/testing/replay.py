@@ -106,8 +106,8 @@ class _Comparing(Execution):
             self.patches[coroutine.work.context.id, yielded.name] = issued is not None or coroutine.inbox[0]
         if isinstance(yielded, Command) and not (isinstance(yielded, LocalCall) or yielded.special or yielded.opts.id):
             command = cast("Command[Any]", yielded)
-            context = coroutine.work.context
-            record = self.recorded.find(f"{context.stem}{context.count}")
+            state = coroutine.state
+            record = self.recorded.find(f"{state.stem}{state.count}")
             if record is not None:
                 self._compare(record, command, min(coroutine.work.lineage.timeout_at, END_OF_TIME), now)
         return issued
@@ -418,7 +418,7 @@ class _Replay:
         parent, _, number = record.id.rpartition(".")
         work = self._works.get(parent)
         number = number.partition("~")[0].rpartition("+")[2]
-        return work is not None and number.isdecimal() and int(number) <= work.context.count
+        return work is not None and number.isdecimal() and int(number) <= work.state.count
 
 
 def _as_pending(promise: PromiseView) -> PromiseView:

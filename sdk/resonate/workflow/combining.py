@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from resonate.errors.mistakes import ArgumentTypeError
 from resonate.validation import Seconds, duration_s
-from resonate.workflow.commands import LFC, LFI, RFC, RFI, BeginSleep, Cancel, Command, Promise, PromiseCommand
+from resonate.workflow.commands import (
+    LFC,
+    LFI,
+    RFC,
+    RFI,
+    BeginSleep,
+    Cancel,
+    Command,
+    CommandState,
+    Promise,
+    PromiseCommand,
+)
 from resonate.workflow.messages import ReceiveCommand
 from resonate.workflow.registry import Registry
 from resonate.workflow.signatures import signature_of
@@ -28,10 +39,9 @@ AnyMember = Command[Any] | Promise[Any]
 class Combining:
     """The part of `Context` for several promises."""
 
-    __slots__ = ("_registry", "made", "sagas")
+    __slots__ = ("_registry", "_state")
     _registry: Registry
-    made: int
-    sagas: tuple[Saga, ...]
+    _state: CommandState
     begin_run: Callable[..., Any]
     begin_rpc: Callable[..., Any]
 
@@ -207,10 +217,10 @@ class Combining:
         if isinstance(items, str) or not isinstance(items, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
             refuse_items(items)
         listed = list(items)
-        made = self.made
+        made = self._state.made
         begin: Callable[..., Any] = self.begin_rpc if remote else self.begin_run
         calls: list[LFI[Any] | RFI[Any]] = [begin(func, item) for item in listed]
-        self.made = made + 1  # the calls are those of the nested workflow
+        self._state.made = made + 1  # the calls are those of the nested workflow
         limit, tolerated = limit_of(max_concurrency, len(calls)), tolerated_of(tolerated_failures, len(calls))
         return Map(calls, self._annotation(calls), limit, tolerated)
 
@@ -245,7 +255,7 @@ class Combining:
 
         _require_promise("wait", promise)
         seconds = duration_s("timeout", timeout)
-        self.made += 2  # a timer, and the wait
+        self._state.made += 2  # a timer, and the wait
         return TimedWait(promise, seconds)
 
     def begin_sleep(self, secs: Seconds) -> BeginSleep:
@@ -258,7 +268,7 @@ class Combining:
             A command. Yield or await it for a `Promise`, which resolves with None.
         """
         seconds = duration_s("secs", secs)
-        self.made += 1
+        self._state.made += 1
         return BeginSleep(seconds)
 
     def cancel(self, promise: Promise[Any]) -> Cancel:
@@ -294,14 +304,14 @@ class Combining:
         from resonate.workflow.composites.saga import Saga
 
         saga = Saga(self)
-        self.sagas += (saga,)
+        self._state.sagas += (saga,)
         return saga
 
     def _several(self, kind: Any, members: tuple[Any, ...], named: dict[str, Any], cancel_losers: bool) -> Any:
         from resonate.workflow.composites.combinators import several
 
         command = several(kind, members, named, cancel_losers=cancel_losers)
-        self.made += 1
+        self._state.made += 1
         return command
 
 

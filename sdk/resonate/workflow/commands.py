@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator
-from typing import Any, ClassVar, Generic, Literal, NoReturn, Self, TypeVar, Unpack
+from operator import attrgetter
+from typing import Any, ClassVar, Generic, Literal, NoReturn, Protocol, Self, TypeVar, Unpack
 
 from resonate.errors import ProgramError
 from resonate.workflow.options import UNSET, Options, RemoteOptions, RunOptions, by_name
@@ -323,14 +324,52 @@ def _refuse_truth(kind: Any) -> None:
     def refuse(self: object, *_: object, **__: object) -> NoReturn:
         raise misused(self)
 
-    def refuse_attribute(self: object, name: str) -> NoReturn:
-        message = f"{type(self).__name__} has no attribute {name!r}"
-        raise AttributeError(message if name.startswith("_") else f"{message}: {misused(self)}")
-
     for name in ("bool", "len", "contains", "call"):
         setattr(kind, f"__{name}__", refuse)
-    kind.__getattr__ = refuse_attribute
 
+
+class Undoing(Protocol):
+    """Protocol of a saga: `owed` are the commands that undo what has begun, in the order of the actions."""
+
+    owed: list[Command[Any]]
+
+
+class CommandState:
+    """What the engine keeps of one context: the commands of its function, and its replay.
+
+    Args:
+        id: the id of the promise that the function settles.
+        stem: the text before the numbers of its commands in their ids.
+
+    Attributes:
+        count: how many commands the function has issued.
+        made: how many commands the methods of the context have returned. If it is more than `count`, some were not
+            yielded.
+        replaying: whether the function repeats what an earlier invocation has done. Its logger writes nothing
+            meanwhile.
+        sagas: its sagas, which are compensated if it fails.
+        continuing: whether the context has returned a continuation.
+    """
+
+    __slots__ = ("continuing", "count", "id", "made", "replaying", "sagas", "stem")
+
+    def __init__(self, id: str, stem: str) -> None:
+        self.id = id
+        self.stem = stem
+        self.count = 0
+        self.made = 0
+        self.replaying = False
+        self.sagas: tuple[Undoing, ...] = ()
+        self.continuing = False
+
+    def next_id(self) -> str:
+        """Return the id of the next command: its number in the order of commands, after the stem."""
+        self.count += 1
+        return f"{self.stem}{self.count}"
+
+
+state_of: Callable[[Any], CommandState] = attrgetter("_state")
+"""Return what the engine keeps of a context. Users do not see it, because it is private."""
 
 _refuse_operators(Promise)
 _refuse_operators(Command)

@@ -22,7 +22,7 @@ from resonate.errors.mistakes import ArgumentTypeError
 from resonate.interceptors import NO_HEADERS
 from resonate.validation import Seconds, duration_s, similar, users_line
 from resonate.workflow.combining import Combining
-from resonate.workflow.commands import LFC, LFI, RFC, RFI, Command, Promise, PromiseCommand, Sleep
+from resonate.workflow.commands import LFC, LFI, RFC, RFI, Command, CommandState, Promise, PromiseCommand, Sleep
 from resonate.workflow.deterministic import Random, Time
 from resonate.workflow.logger import ContextLogger
 from resonate.workflow.messages import Messaging
@@ -33,7 +33,6 @@ from resonate.workflow.signatures import check
 if TYPE_CHECKING:
     from logging import Logger
 
-    from resonate.workflow.composites.saga import Saga
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -87,18 +86,19 @@ class Context(Combining, Patching, Messaging):
         registry: the functions that this process knows.
         dependencies: the objects that `get_dependency` returns, by name.
         root: the id of the execution's root; `id` by default.
-
-    Attributes:
-        count: how many commands it has issued.
-        made: how many commands its methods have returned. If it is more than `count`, some were not yielded.
-        replaying: whether it repeats what an earlier invocation has done. Its logger writes nothing meanwhile.
-        sagas: its sagas, which are compensated if it fails.
+        stem: the text before the numbers of its commands in their ids; `{id}.` by default.
     """
 
-    __slots__ = ("_dependencies", "_id", "_info", "_logger", "_root", "count", "replaying")
+    __slots__ = ("_dependencies", "_id", "_info", "_logger", "_root")
 
     def __init__(
-        self, id: str, info: Info, registry: Registry, dependencies: Mapping[str, Any], root: str | None = None
+        self,
+        id: str,
+        info: Info,
+        registry: Registry,
+        dependencies: Mapping[str, Any],
+        root: str | None = None,
+        stem: str | None = None,
     ) -> None:
         self._id = id
         self._info = info
@@ -106,10 +106,7 @@ class Context(Combining, Patching, Messaging):
         self._dependencies = dependencies
         self._root = root
         self._logger: Logger | None = None
-        self.count = 0
-        self.made = 0
-        self.replaying = False
-        self.sagas: tuple[Saga, ...] = ()
+        self._state = CommandState(id, f"{id}." if stem is None else stem)
 
     @property
     def id(self) -> str:
@@ -135,25 +132,15 @@ class Context(Combining, Patching, Messaging):
     def logger(self) -> Logger:
         """A logger named `resonate:{root id}:{id}` that writes nothing while this execution is replayed."""
         if self._logger is None:
-            self._logger = ContextLogger(self, self._root or self._id)
+            self._logger = ContextLogger(self._state, self._root or self._id)
         return self._logger
 
     def __repr__(self) -> str:
         return f"Context(id={self._id!r})"
 
-    def renewed(self) -> Context:
+    def __copy__(self) -> Context:
         """Return a context of its own for another attempt of the same step."""
         return Context(self._id, replace(self._info), self._registry, self._dependencies, self._root)
-
-    @property
-    def stem(self) -> str:
-        """The text before the numbers of its commands in their ids."""
-        return f"{self._id}."
-
-    def next_id(self) -> str:
-        """Return the id of the next command: its number in the order of commands, below this execution's id."""
-        self.count += 1
-        return f"{self._id}.{self.count}"
 
     def get_dependency(self, key: str, default: Any = _NOT_GIVEN) -> Any:
         """Return the object that `Resonate.set_dependency(key, ...)` has set in this process.
@@ -208,7 +195,7 @@ class Context(Combining, Patching, Messaging):
             ValueError: `func` is not a Python function; the message says what to write instead.
             TypeError: `func` has no parameter for the context.
         """
-        self.made += 1
+        self._state.made += 1
         plain = plain_function(func) if type(func) is FunctionType else self._registry.plain(func)
         return LFC(plain, plain.__name__, args, kwargs)
 
@@ -226,7 +213,7 @@ class Context(Combining, Patching, Messaging):
         Returns:
             A command. Yield or await it for a `Promise`, and yield or await that for the result.
         """
-        self.made += 1
+        self._state.made += 1
         plain = plain_function(func) if type(func) is FunctionType else self._registry.plain(func)
         return LFI(plain, plain.__name__, args, kwargs)
 
@@ -263,7 +250,7 @@ class Context(Combining, Patching, Messaging):
             ValueError: `func` is a function that is not registered here.
             SignatureError: the arguments do not fit the function. For a name, the worker that runs it checks them.
         """
-        self.made += 1
+        self._state.made += 1
         name, version, asked = self._remote(func, args, kwargs)
         return RFC(name, args, kwargs, version=version, result_type=asked)
 
@@ -285,7 +272,7 @@ class Context(Combining, Patching, Messaging):
         Returns:
             A command. Yield or await it for a `Promise`, and yield or await that for the result.
         """
-        self.made += 1
+        self._state.made += 1
         name, version, asked = self._remote(func, args, kwargs)
         return RFI(name, args, kwargs, version=version, result_type=asked)
 
@@ -305,7 +292,7 @@ class Context(Combining, Patching, Messaging):
         Unlike with `begin_rpc`, the workflow can end before this execution has ended. The arguments and the returned
         command are those of `begin_rpc`.
         """
-        self.made += 1
+        self._state.made += 1
         name, version, asked = self._remote(func, args, kwargs)
         return RFI(name, args, kwargs, version=version, attached=False, result_type=asked)
 
@@ -333,7 +320,7 @@ class Context(Combining, Patching, Messaging):
         Returns:
             A command. Yield or await it for a `Promise`.
         """
-        self.made += 1
+        self._state.made += 1
         command: PromiseCommand[Any] = PromiseCommand(data)
         if id is timeout is idempotency_key is tags is None:
             return command
@@ -352,7 +339,7 @@ class Context(Combining, Patching, Messaging):
             ValueError: it is negative or not finite.
         """
         seconds = duration_s("secs", secs)
-        self.made += 1
+        self._state.made += 1
         return Sleep(seconds)
 
     def continue_as(self, *args: Any, **kwargs: Any) -> Never:

@@ -65,27 +65,16 @@ class RootContext(Context):
         id, info, registry, dependencies: as for `Context`.
         callee: the function.
 
-    Attributes:
-        continuing: whether it has returned a continuation.
     """
 
-    __slots__ = ("_callee", "_stem", "continuing")
+    __slots__ = ("_callee",)
 
     def __init__(
         self, id: str, info: Info, registry: Registry, dependencies: Mapping[str, Any], callee: Callee
     ) -> None:
-        super().__init__(id, info, registry, dependencies)
+        stem = id + below(info.generation if info.generation > 1 else None)
+        super().__init__(id, info, registry, dependencies, stem=stem)
         self._callee = callee
-        self.continuing = False
-        self._stem = id + below(info.generation if info.generation > 1 else None)
-
-    @property
-    def stem(self) -> str:
-        return self._stem
-
-    def next_id(self) -> str:
-        self.count += 1
-        return f"{self._stem}{self.count}"
 
     def _continuation(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ContinueAs:
         callee = self._callee
@@ -94,5 +83,5 @@ class RootContext(Context):
         check(callee.func, callee.name, args, kwargs)
         if callee.encoder is None:
             signature_of(callee.func).check_values(callee.name, args, kwargs)
-        self.continuing = True
+        self._state.continuing = True
         return ContinueAs(self._id, codec.encode_call(callee.name, args, kwargs, callee.version, callee.encoder))

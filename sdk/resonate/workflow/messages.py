@@ -7,7 +7,7 @@ from typing import Any, TypeVar, overload
 
 from resonate.errors.mistakes import ArgumentValueError
 from resonate.validation import Seconds, require, require_text, seconds_of
-from resonate.workflow.commands import Command, sentence
+from resonate.workflow.commands import Command, CommandState, sentence
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -74,7 +74,7 @@ class Messaging:
     """The methods of a context that return commands of messages and published state."""
 
     __slots__ = ()
-    made: int
+    _state: CommandState
 
     @overload
     def receive(self, name: str, timeout: Seconds | None = None, *, result_type: type[T]) -> ReceiveCommand[T]: ...
@@ -109,7 +109,7 @@ class Messaging:
         require("timeout", seconds, (int, float, type(None)), "in seconds")
         if seconds is not None and (not math.isfinite(seconds) or seconds < 0):
             raise ArgumentValueError(f"timeout must be a finite number of seconds, zero or more, got {seconds}")
-        self.made += 1
+        self._state.made += 1
         return ReceiveCommand(name, seconds, result_type)
 
     def send(self, id: str, name: str, value: Any = None, *, idempotency_key: str | None = None) -> SendCommand:
@@ -134,7 +134,7 @@ class Messaging:
             TypeError, ValueError: an argument has the wrong type or value.
         """
         check_message(id, name, idempotency_key)
-        self.made += 1
+        self._state.made += 1
         return SendCommand(id, name, value, idempotency_key)
 
     def publish(self, key: str, value: Any) -> PublishCommand:
@@ -157,7 +157,7 @@ class Messaging:
             TypeError, ValueError: the key has the wrong type or value.
         """
         require_name("key", key)
-        self.made += 1
+        self._state.made += 1
         return PublishCommand(key, value)
 
 

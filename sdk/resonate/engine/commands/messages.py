@@ -103,7 +103,8 @@ class InboxCommands(Nodes):
             PayloadError: its value cannot be stored.
         """
         context, lineage = coroutine.work.context, coroutine.work.lineage
-        place = context.next_id()
+        state = coroutine.state
+        place = state.next_id()
         node = self.nodes.get(place)
         if node is not None:  # an earlier attempt of the workflow has issued it
             return node
@@ -135,8 +136,8 @@ class InboxCommands(Nodes):
             assert isinstance(command, PublishCommand)
             self._publish(node, command, lineage)
         self.nodes[place] = node
-        if context.replaying and known is None and command.waits:  # `progress` looks at its whole wait
-            self._progress.issued(context, node)
+        if state.replaying and known is None and command.waits:  # `progress` looks at its whole wait
+            self._progress.issued(state, node)
         return node
 
     def _receive_message(

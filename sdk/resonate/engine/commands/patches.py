@@ -37,22 +37,22 @@ class Patches(Nodes):
             ResonateStoreError: the workflow's id is too long for the id of a marker.
         """
         work = coroutine.work
-        context = work.context
-        id = f"{context.stem}patch~{command.name}"
+        state = work.state
+        id = f"{state.stem}patch~{command.name}"
         if problem := ids.problem_with(id):
             raise refusal(400, problem)
         marker, node = self.records.by_id.get(id), self.nodes.get(id)
         if node is not None:
             return node  # this invocation has recorded it
         if marker is not None:
-            self._receive(coroutine, (context.count >= place_of(marker), None))
+            self._receive(coroutine, (state.count >= place_of(marker), None))
             return None
         if self._has_passed(coroutine):
             self._receive(coroutine, (False, None))
             return None
-        self._progress.patched(context)
+        self._progress.patched(state)
         node = self.nodes[id] = Node(id, work.node.timeout_at, command.kind, command.name)
-        tags = {**work.lineage.tags, KIND: command.kind, NAME: command.name, AFTER: str(context.count)}
+        tags = {**work.lineage.tags, KIND: command.kind, NAME: command.name, AFTER: str(state.count)}
         value = codec.encode(True, "a patch")
         record = PromiseRecord(id, work.node.timeout_at, self.now, "resolved", value, tags=tags)
         self._actions.append(RecordOutcome(node, record))
@@ -64,7 +64,7 @@ class Patches(Nodes):
         A pending promise with an overridden id has no record at its number. If it has resumed the task, and no other
         workflow can have issued it, it lies beyond.
         """
-        if self._progress.is_behind(coroutine.work.context):
+        if self._progress.is_behind(coroutine.state):
             return True
         root, below = self.root, f"{self.root.node.id}."
         if coroutine.work is not root or not any(

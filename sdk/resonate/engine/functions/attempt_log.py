@@ -113,7 +113,7 @@ def _end(work: Work, policy: RetryPolicy | None) -> str:
 
 def log_forgotten(work: Work) -> None:
     """Warn that a function has created commands without yielding or awaiting them. They have no effect."""
-    forgotten = work.context.made - work.context.count
+    forgotten = work.state.made - work.state.count
     work.context.logger.warning(
         "Function %s made %d more command%s than it yielded (%s): write `yield ctx.run(...)`, or `await` where it is"
         " async; `resonate lint` finds the line",

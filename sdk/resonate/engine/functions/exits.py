@@ -9,6 +9,7 @@ any other `BaseException` are failures of the function that raises them. Four of
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -17,6 +18,7 @@ from types import CodeType
 from typing import Any, cast
 
 from resonate.errors import ApplicationError, is_cancellation
+from resonate.workflow.commands import Command, Promise, misused
 
 
 class EndOfProcess(BaseException):
@@ -38,6 +40,11 @@ def failure_of(error: BaseException, name: str) -> BaseException | None:
         name: the name of the function.
     """
     if isinstance(error, Exception):
+        held: object = cast("Any", error).obj if isinstance(error, AttributeError) else None
+        if isinstance(held, (Command, Promise)):
+            # Not by `__getattr__`, which would make every access to a command slower.
+            with contextlib.suppress(Exception):  # the type of the error may not accept notes
+                error.add_note(str(misused(cast("object", held))))
         if "asyncio" in sys.modules:
             from resonate.engine.functions.async_workflow import explain_misuse
 

@@ -12,7 +12,7 @@ from typing import Any, Generic, Self, TypeVar, Unpack, cast
 from msgspec.structs import replace
 
 from resonate.errors.mistakes import ArgumentTypeError
-from resonate.workflow.commands import LFC, RFC, Command, Composite
+from resonate.workflow.commands import LFC, RFC, Command, Composite, state_of
 from resonate.workflow.options import RemoteOptions, RunOptions, by_name
 from resonate_store.model.tags import UNDOES
 
@@ -52,7 +52,7 @@ class SagaRun(Composite[T_co], Generic[T_co]):
         if undo is not None:
             if isinstance(undo, LFC | RFC):  # a fork has to know what was undone
                 opts = undo.opts
-                undo.opts = replace(opts, tags={**(opts.tags or {}), UNDOES: str(self.context.count + 1)})
+                undo.opts = replace(opts, tags={**(opts.tags or {}), UNDOES: str(state_of(self.context).count + 1)})
             self.owed.append(undo)
         return (yield self.action)
 
@@ -162,9 +162,10 @@ class Saga:
         """Return the command that undoes an action. It counts as made when it is yielded."""
         if undo is None:
             return None
-        made = self._context.made
+        state = state_of(self._context)
+        made = state.made
         if isinstance(undo, Command):
-            self._context.made -= 1  # it is yielded only if the workflow fails
+            state.made -= 1  # it is yielded only if the workflow fails
             return undo
         if not isinstance(undo, tuple) or not undo:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ArgumentTypeError(
@@ -172,5 +173,5 @@ class Saga:
             )
         func, *args = undo
         command = self._context.run(func, *args)
-        self._context.made = made
+        state.made = made
         return command

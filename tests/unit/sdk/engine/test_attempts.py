@@ -10,6 +10,7 @@ import pytest
 from resonate import Context
 from resonate.errors import PayloadError, ProgramError
 from resonate.retry_policies import Constant, Linear
+from resonate.workflow.commands import state_of
 from resonate.workflow.options import Options
 from resonate_store.model.records import Value
 from resonate_store.model.tags import DELAY, ORIGIN, TARGET, TIMER
@@ -204,7 +205,7 @@ def test_short_and_long_pauses_of_a_workflow_each_pass_once(driver: Driver) -> N
     began: list[tuple[int, float]] = []
 
     def attempt(ctx: Context) -> Flow:
-        if not driver.store.record(f"w.1.{ctx.count + 1}"):
+        if not driver.store.record(f"w.1.{state_of(ctx).count + 1}"):
             began.append((ctx.info.attempt, driver.elapsed()))
         yield ctx.run(double, ctx.info.attempt)
         if ctx.info.attempt < 5:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from resonate import Context
+from resonate.workflow.commands import state_of
 from tests.support.driver import Driver, Flow
 from tests.support.steps import double
 
@@ -37,7 +38,7 @@ def test_wrong_argument_is_refused_where_it_is_given(driver: Driver, case: str) 
     def workflow(ctx: Context) -> Flow:
         with pytest.raises((TypeError, ValueError), match=text):
             wrong(ctx)
-        made.append((ctx.made, ctx.count))
+        made.append((state_of(ctx).made, state_of(ctx).count))
         return (yield ctx.run(double, 1))
 
     assert driver.run("w", workflow) == 2

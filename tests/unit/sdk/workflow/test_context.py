@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from resonate import Context
+from resonate.workflow.commands import state_of
 from resonate.workflow.context import Info
 from resonate.workflow.options import Options
 from resonate.workflow.registry import Registry
@@ -47,8 +48,9 @@ def test_dependency_without_a_default_is_logged_if_missing(ctx: Context, caplog:
 def test_command_takes_an_id_only_when_yielded(ctx: Context) -> None:
     for command in (ctx.run(foo, 1), ctx.begin_run(foo, n=1), ctx.rpc("foo"), ctx.promise(), ctx.sleep(1)):
         assert command is not None
-    assert (ctx.count, repr(ctx)) == (0, "Context(id='w')")
-    assert [ctx.next_id(), ctx.next_id()] == ["w.1", "w.2"]
+    state = state_of(ctx)
+    assert (state.count, repr(ctx)) == (0, "Context(id='w')")
+    assert [state.next_id(), state.next_id()] == ["w.1", "w.2"]
 
 
 def test_local_call_takes_any_function_and_nothing_else(ctx: Context, subtests: pytest.Subtests) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from resonate import Context
+from resonate.workflow.commands import state_of
 from resonate.workflow.context import Info
 from resonate.workflow.registry import Registry
 
@@ -19,7 +20,7 @@ def test_patch_is_described_by_its_name() -> None:
         for name in ("t", "Taxes_2-b", "x" * 64, "2026"):
             command = method(name)
             assert (command.name, command.describe()) == (name, f"patch {name}")
-    assert (CONTEXT.count, CONTEXT.made) == (0, 0), "they have no number"
+    assert (state_of(CONTEXT).count, state_of(CONTEXT).made) == (0, 0), "they have no number"
 
 
 def test_wrong_name_of_a_patch_is_refused(subtests: pytest.Subtests) -> None:
