@@ -10,11 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto.dynamodb.comparisons import ConditionExpressionParser
-from moto.dynamodb.models.dynamo_type import DynamoType, Item
+from moto.dynamodb.models import dynamo_type
+from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.utilities import dynamo_to_dict
 
 from resonate_infra.testing.moto import values
 from tests.support.hypothesis_settings import examples
+
+RESPONSES: Any = moto.dynamodb.responses
+Item: Any = dynamo_type.Item
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=5)
 NUMBERS = st.decimals(allow_nan=False, allow_infinity=False, places=3).map(str)
@@ -49,7 +53,7 @@ def facts(value: Any, other: Any) -> list[Any]:
         one == two,
         (copied.to_regular_json(), copied.type, copied.value is one.value),
         copy.deepcopy(item).to_json(),
-        moto.dynamodb.responses.dynamo_to_dict({"Item": item.attrs, "Items": [item], "Count": 1, "None": None}),
+        RESPONSES.dynamo_to_dict({"Item": item.attrs, "Items": [item], "Count": 1, "None": None}),
     ]
 
 
@@ -59,7 +63,7 @@ def test_operations_have_the_results_of_moto(value: Any, other: Any) -> None:
     usual = facts(value, other)
     with values.fast():
         assert facts(value, other) == usual
-    assert moto.dynamodb.responses.dynamo_to_dict is dynamo_to_dict
+    assert RESPONSES.dynamo_to_dict is dynamo_to_dict
 
 
 def test_projection_is_that_of_moto(subtests: pytest.Subtests) -> None:
