@@ -172,7 +172,7 @@ class Gathering(Struct, eq=False):
         names: the names of the members, if they have any.
         members: the promises, in the order in which they were named.
         node: what the workflow waits for. It has no promise of its own.
-        left: how many members are not settled.
+        waiting: the members that are not settled, by their places.
         winner: the member that decides, once it is chosen.
         recorded: whether the winner is recorded.
         arrived: for "next", the members that have settled since the last wait.
@@ -183,7 +183,7 @@ class Gathering(Struct, eq=False):
     names: tuple[str, ...]
     members: list[Node]
     node: Node
-    left: int = 0
+    waiting: dict[int, Node] = {}
     winner: int | None = None
     recorded: bool = False
     arrived: list[int] = []
@@ -206,13 +206,15 @@ class Gathering(Struct, eq=False):
     def over(self) -> bool:
         """Whether the outcome is known."""
         if self.winner is None or self.canceled:
-            return self.left == 0
+            return not self.waiting
         return self.recorded and self.members[self.winner].settled
 
     def unsettled(self) -> list[Node]:
         """Return the members that it still waits for."""
-        members = self.members if self.winner is None or self.canceled else [self.members[self.winner]]
-        return [member for member in members if not member.settled]
+        if self.winner is None or self.canceled:
+            return list(self.waiting.values())
+        first = self.members[self.winner]
+        return [] if first.settled else [first]
 
 
 class Work(Struct, eq=False):

@@ -228,7 +228,7 @@ class Nodes(Attempts):
                 gathering.expect(member)  # its message was taken during this wait
         for place, member in enumerate(gathering.members):
             if not member.settled:
-                gathering.left += 1
+                gathering.waiting[place] = member
                 member.watchers += ((gathering, place),)
             elif known is None:
                 newly = gathering.choose(place) or newly
@@ -240,7 +240,7 @@ class Nodes(Attempts):
             self._gathered(gathering)
 
     def _member_settled(self, gathering: Gathering, place: int) -> None:
-        gathering.left -= 1
+        del gathering.waiting[place]
         if gathering.kind == "next":
             gathering.arrived.append(place)
             self._tell_arrivals(gathering)
@@ -261,7 +261,7 @@ class Nodes(Attempts):
             if member.settled:
                 arrivals.arrived.append(place)
             else:
-                arrivals.left += 1
+                arrivals.waiting[place] = member
                 member.watchers += ((arrivals, place),)
         self._tell_arrivals(arrivals, at_once=at_once)
 

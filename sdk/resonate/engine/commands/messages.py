@@ -180,7 +180,7 @@ class InboxCommands(Nodes):
 
     def _wait(self, coroutine: Coroutine, node: Node) -> None:
         super()._wait(coroutine, node)
-        if node.gathering is not None:
+        if node.gathering is not None and node.gathering.kind != "next":  # that waits for calls only
             self._take_awaited(node)
 
     def _take_awaited(self, node: Node) -> None:
