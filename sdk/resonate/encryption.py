@@ -33,6 +33,7 @@ from resonate_store.model.ids import message_id, random_bytes, state_id
 from resonate_store.model.message_requests import MessageSend, TaskPublish
 from resonate_store.model.records import PromiseView, Schedule, Value
 from resonate_store.model.requests import (
+    ContinueWithArguments,
     FulfillAndTakeOver,
     PromiseCreate,
     PromiseRecord,
@@ -225,6 +226,8 @@ class EncryptedStore(StoreWrapper):
                 return replace(request, value=self._hide(request.value, "param", place))
             case TaskRecordStep():
                 return replace(request, record=self._sealed_record(request.record))
+            case ContinueWithArguments():
+                return replace(request, arguments=self._sealed_record(request.arguments))
             case TaskCopy(promise=copy):
                 param, value = self._hide(copy.param, "param", copy.id), self._hide(copy.value, "value", copy.id)
                 return replace(request, promise=replace(copy, param=param, value=value))

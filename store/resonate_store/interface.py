@@ -193,6 +193,11 @@ class Store(MinimalStore, Protocol):
         return True
 
     @property
+    def continues_at_once(self) -> bool:
+        """Whether the store takes a `ContinueWithArguments`. The default is False."""
+        return False
+
+    @property
     def takes_messages(self) -> bool:
         """Whether the store takes a `MessageSend`, `TaskReceive` and `TaskPublish`. The default is False."""
         return False
@@ -251,6 +256,10 @@ class StoreWrapper(Store):
     @property
     def has_generations(self) -> bool:
         return self._store.has_generations
+
+    @property
+    def continues_at_once(self) -> bool:
+        return self._store.continues_at_once
 
     @property
     def takes_messages(self) -> bool:
@@ -315,6 +324,10 @@ class PlainStore(StoreWrapper):
     @property
     def has_generations(self) -> bool:
         return getattr(self.underlying, "has_generations", True)
+
+    @property
+    def continues_at_once(self) -> bool:
+        return getattr(self.underlying, "continues_at_once", False)
 
     @property
     def takes_messages(self) -> bool:

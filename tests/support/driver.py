@@ -58,6 +58,7 @@ class Tap(Store):
         answer: asked before each request; a response means that the store is not reached.
         after: called after each request that reached the store, with what was noted.
         closed: whether the invocation that this store was opened for has ended.
+        joins: whether the worker may make one request of two that it makes to most stores.
     """
 
     def __init__(self, store: Store) -> None:
@@ -67,10 +68,15 @@ class Tap(Store):
         self.after: Callable[[Request | str], None] = lambda _: None
         self.opened: list[Tap] = []
         self.closed = False
+        self.joins = False
 
     @property
     def has_generations(self) -> bool:
         return self.store.has_generations
+
+    @property
+    def continues_at_once(self) -> bool:
+        return self.joins and self.store.continues_at_once
 
     @property
     def takes_messages(self) -> bool:
@@ -99,6 +105,7 @@ class Tap(Store):
     def open(self) -> Tap:
         opened = Tap(self.store)
         opened.answer, opened.after, opened.requests = self.answer, self.after, self.requests
+        opened.joins = self.joins
         self.opened.append(opened)
         return opened
 

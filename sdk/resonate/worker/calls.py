@@ -128,6 +128,8 @@ class FunctionCalls:
         self._lease = lease
         self._execution = execution
         self._results: queue.SimpleQueue[tuple[Work, Answer]] = queue.SimpleQueue()
+        self._next: tuple[Work, Answer] | None = None
+        """A result that is handled before those in the queue."""
         self._watched: list[tuple[int, int, WatchedCall]] = []
         if deadline is None:
             self._ends_at = sys.maxsize
@@ -173,8 +175,27 @@ class FunctionCalls:
     def take_next(self) -> None:
         """Wait for the next function to return, and handle its result.
 
-        A retry that becomes due meanwhile waits until then, because a pause is only a minimum.
+        Further results that have arrived are handled too, so that they are recorded together. A retry that becomes due
+        meanwhile waits until then, because a pause is only a minimum.
         """
+        self.running -= 1
+        if self._next is not None:
+            (work, answer), self._next = self._next, None
+        elif (result := self._next_result()) is not None:
+            work, answer = result
+        else:
+            return
+        self._take(work, answer)
+        while not self._results.empty():
+            work, answer = self._results.get()
+            if not _is_outcome(answer):  # it may raise an error, so what has returned is recorded before
+                self._next = (work, answer)
+                break
+            self.running -= 1
+            self._take(work, answer)
+
+    def _next_result(self) -> tuple[Work, Answer] | None:
+        """Wait for the next result. Return None if a function is left behind instead."""
         while True:
             patience_s = SIGNALS_S
             if self._watched:
@@ -182,18 +203,14 @@ class FunctionCalls:
                 if left_ms <= 0:
                     given = heapq.heappop(self._watched)[2]
                     if given.give_up():
-                        self.running -= 1
                         self._go_on_without(given)
-                        return
+                        return None
                     continue
                 patience_s = min(SIGNALS_S, left_ms / 1000)
             try:
-                work, answer = self._results.get(timeout=patience_s)
+                return self._results.get(timeout=patience_s)
             except queue.Empty:
                 continue
-            break
-        self.running -= 1
-        self._take(work, answer)
 
     def refresh(self, ids: Sequence[str]) -> None:
         """Read promises that may have been settled."""

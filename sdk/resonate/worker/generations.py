@@ -1,14 +1,23 @@
-"""Later generations of an execution, as a worker finds them at an acquisition (docs/rules.md G1 to G6)."""
+"""Later generations of an execution: how a worker finds one at an acquisition, and begins the next (docs/rules.md G1 to
+G6)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec.structs import replace
 
-from resonate_store.interface import DamagedRecord, Store, whole
+from resonate.engine.actions import Continued
+from resonate.engine.history import may_belong
+from resonate.errors import refusal
+from resonate.idempotency import belongs_elsewhere
+from resonate.worker.lease import Lease, Lost
+from resonate_store.interface import DamagedRecord, Store, StoreError, whole
+from resonate_store.model.clock import Clock
+from resonate_store.model.execution_requests import TaskContinueAs
 from resonate_store.model.ids import INBOX, below, generation_of
 from resonate_store.model.records import PromiseView
+from resonate_store.model.requests import ContinueWithArguments, Request, Response
 from resonate_store.model.tags import MESSAGE, TAKEN
 
 NO_GENERATIONS = (
@@ -38,6 +47,51 @@ def later_generation(
                 children = [*children, *_messages(store, generation, promise.id)]
             return replace(promise, param=arguments.value), children
     raise DamagedRecord(f"the arguments of generation {generation} of {promise.id!r} are missing: there is no {id!r}")
+
+
+def begin_next(
+    continued: Continued, store: Store, clock: Clock, lease: Lease, answer: Callable[[Request], Response]
+) -> PromiseView | Exception:
+    """Begin the next history of a task.
+
+    Args:
+        continued: the end of the present history.
+        store: the store.
+        clock: the clock of the lease.
+        lease: the lease on the task.
+        answer: makes a request to the store, and raises the errors of its answers.
+
+    Returns:
+        The record of its arguments, or the error if they cannot be recorded.
+
+    Raises:
+        Lost: another worker holds the task.
+        StoreError: the store cannot answer.
+    """
+    asked_at = clock.now()
+    if store.continues_at_once:
+        response = answer(ContinueWithArguments(lease.id, lease.version, continued.generation, continued.record))
+        if response.task is not None and response.promise is not None:
+            lease.confirm(asked_at)
+            return response.promise
+        if response.status == 404:
+            raise Lost
+    else:
+        response = answer(continued.record)
+    arguments = response.promise
+    if arguments is None:
+        return refusal(response.status, response.error)
+    if not may_belong(arguments, lease.id):
+        return belongs_elsewhere(arguments.id)
+    # The arguments are written first: after a crash in between, the present history is replayed and continues here.
+    asked_at = clock.now()
+    response = answer(TaskContinueAs(lease.id, lease.version, continued.generation))
+    if not response.ok:
+        if response.status == 404:
+            raise Lost
+        raise StoreError(f"cannot continue task {lease.id}: {response.status} {response.error}")
+    lease.confirm(asked_at)
+    return arguments
 
 
 def _messages(store: Store, generation: int, id: str) -> Iterator[PromiseView]:

@@ -32,18 +32,16 @@ from resonate.engine.actions import (
     Run,
 )
 from resonate.engine.blocking import Blocked
-from resonate.engine.history import may_belong
 from resonate.engine.interpreter import Execution
 from resonate.errors import refusal
-from resonate.idempotency import belongs_elsewhere
 from resonate.payloads import codec
 from resonate.worker.calls import FunctionCalls
+from resonate.worker.generations import begin_next
 from resonate.worker.inbox import InboxRequests
 from resonate.worker.lease import Lease, Lost
 from resonate.worker.resources import Resources
 from resonate_store.interface import StoreError
 from resonate_store.model import addresses, ids
-from resonate_store.model.execution_requests import TaskContinueAs
 from resonate_store.model.limits import excess
 from resonate_store.model.records import PromiseView, Task, Value, shown_wait
 from resonate_store.model.requests import (
@@ -242,9 +240,9 @@ class TaskRun:
             return
         requests = [action for action in actions if not isinstance(action, Run)]
         if requests:
-            self._before(requests)
+            asked_at = self._before(requests)
             for action, answer in zip(requests, self._resources.map(self._request, requests), strict=True):
-                self._tell(action, answer)
+                self._tell(action, answer, asked_at)
         beside = self._resources.functions is not None
         now = self._clock.now()
         for action in actions:
@@ -253,12 +251,18 @@ class TaskRun:
                     now = self._clock.now()  # the function before it may have run long
                 self._calls.start(action.work, now)
 
-    def _before(self, requests: Sequence[Requested]) -> None:
-        """Check the lease before calls are created: other workers must not run calls of a task that is lost."""
-        if self._clock.now() > self._lease.sure_until and any(
+    def _before(self, requests: Sequence[Requested]) -> int:
+        """Check the lease before calls are created: other workers must not run calls of a task that is lost.
+
+        Returns:
+            The present instant (ms).
+        """
+        now = self._clock.now()
+        if now > self._lease.sure_until and any(
             isinstance(action, Create) and TARGET in action.request.tags for action in requests
         ):
             self._lease.check(self._store, self._clock)
+        return now
 
     def _kept(self, action: RecordOutcome, response: Response, asked_at: int) -> None:
         """Adopt the stored outcome. If it is another worker's, first check that this one still holds the task."""
@@ -272,9 +276,9 @@ class TaskRun:
             self._lease.verify(self._store, self._clock.now(), consistent=True)
         self._execution.kept(action.node, response)
 
-    def _tell(self, action: Requested, answer: Response | Sequence[PromiseView]) -> None:
+    def _tell(self, action: Requested, answer: Response | Sequence[PromiseView], asked_at: int = 0) -> None:
         if isinstance(action, RecordOutcome):
-            self._kept(action, cast("Response", answer), 0)
+            self._kept(action, cast("Response", answer), asked_at)
         elif isinstance(action, Create):
             self._execution.created(action, cast("Response", answer))
         elif isinstance(action, CancelCall):
@@ -390,21 +394,10 @@ class TaskRun:
     def _end(self, finished: Finished | Continued) -> Report:
         if not isinstance(finished, Continued):
             return self._fulfill(finished)
-        # The arguments are written first: after a crash in between, this history is replayed and continues here.
-        response = self._answer(finished.record)
-        arguments = response.promise
-        if arguments is None:
-            error = refusal(response.status, response.error)
-            return self._fulfill(Finished("rejected", codec.encode_error(error)))
-        if not may_belong(arguments, self._task.id):
-            error = belongs_elsewhere(arguments.id)
-            return self._fulfill(Finished("rejected", codec.encode_error(error)))
-        asked_at = self._clock.now()
-        response = self._store.apply(TaskContinueAs(self._task.id, self._task.version, finished.generation))
-        if not response.ok:
-            self._unless_lost(response, "continue")
-        self._lease.confirm(asked_at)
-        if self._calls.ends_by(asked_at):
+        arguments = begin_next(finished, self._store, self._clock, self._lease, self._answer)
+        if not isinstance(arguments, PromiseView):
+            return self._fulfill(Finished("rejected", codec.encode_error(arguments)))
+        if self._calls.ends_by(self._clock.now()):
             raise HandOver
         waiting = tuple(self._execution.records.messages.values())
         return Report("continued", arguments=arguments.value, waiting=waiting, seen=self._inbox.seen)

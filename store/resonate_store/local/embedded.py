@@ -126,6 +126,10 @@ class EmbeddedStore(Subscribable, Store, ABC):
         return self
 
     @property
+    def continues_at_once(self) -> bool:
+        return True
+
+    @property
     def takes_messages(self) -> bool:
         return True
 
@@ -171,8 +175,8 @@ class EmbeddedStore(Subscribable, Store, ABC):
         """Store the new image of an entry, or delete the entry."""
 
     @abstractmethod
-    def _drop(self, record: Record) -> None:
-        """Delete a record of an earlier generation, or of a deleted execution."""
+    def _drop(self, record: Record, *, root: bool = True) -> None:
+        """Delete a record. If `root` is False, it is not a root of a tree."""
 
     @abstractmethod
     def _arm(self, key: Key, at: int, /) -> bool:
@@ -228,7 +232,7 @@ class EmbeddedStore(Subscribable, Store, ABC):
         """Delete the generation of an execution before the present one, which `prune` names."""
         with self._exclusive:
             for record in outdated(prune.id, prune.generation, self.clock.now(), self._children_of):
-                self._drop(record)
+                self._drop(record, root=False)
 
     def _delete(self, request: ExecutionDelete) -> Response:
         """Delete an execution that has ended, and everything below it (docs/rules.md E9)."""

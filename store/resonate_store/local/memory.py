@@ -34,11 +34,10 @@ from resonate_store.model.execution_requests import (
     STATUSES_OF,
     ExecutionSearch,
     ExecutionStatus,
-    TaskContinueAs,
 )
 from resonate_store.model.ids import family, family_of
 from resonate_store.model.records import Entry, Key, Record, ScheduleRecord, begins_tree
-from resonate_store.model.requests import PromiseRecord, PromiseSearch, Request, TaskCreate
+from resonate_store.model.requests import ContinueWithArguments, PromiseRecord, PromiseSearch, Request, TaskCreate
 from resonate_store.model.schedule_requests import ScheduleSearch
 
 
@@ -106,8 +105,10 @@ class MemoryStore(EmbeddedStore):
                 return first_record(request, self.clock.now())
         elif isinstance(request, TaskCreate) and request.promise.id not in self._records:
             return first_task(request, self.clock.now())
-        elif isinstance(request, TaskContinueAs) and (record := self._records.get(request.id)) is not None:
-            return continued(request, record, self.clock.now()) or super()._decide(request)
+        elif isinstance(request, ContinueWithArguments) and request.arguments.id not in self._records:
+            record = self._records.get(request.id)
+            if record is not None and (outcome := continued(request, record, self.clock.now())) is not None:
+                return outcome
         return super()._decide(request)
 
     def _fetch(self, need: Need) -> Any:
@@ -168,10 +169,12 @@ class MemoryStore(EmbeddedStore):
     def _keep(self, change: Change) -> None:
         before, after = change
         if isinstance(after, Record):
+            self._records[after.id] = after
+            if isinstance(before, Record) and before.task is after.task and before.state == after.state:
+                return  # the status of an execution, by which it is listed, is the same
             if begins_tree(after.id, after.tags):  # few records: steps are not in the lists
                 known = indexed_status(before) if isinstance(before, Record) else None
                 self._place(after, known, indexed_status(after))
-            self._records[after.id] = after
             if before is None:
                 above = family(after.id)
                 if above in self._children:
@@ -183,14 +186,16 @@ class MemoryStore(EmbeddedStore):
         elif isinstance(before, ScheduleRecord):
             del self._schedules[before.id]
 
-    def _drop(self, record: Record) -> None:
+    def _drop(self, record: Record, *, root: bool = True) -> None:
         del self._records[record.id]
-        self._place(record, indexed_status(record), None)
+        if root:
+            self._place(record, indexed_status(record), None)
         above = family(record.id)
-        siblings = self._children.get(above, {})
-        siblings.pop(record.id, None)
-        if not siblings:
-            self._children.pop(above, None)
+        siblings = self._children.get(above)
+        if siblings is not None:
+            siblings.pop(record.id, None)
+            if not siblings:
+                del self._children[above]
 
     def _arm(self, key: Key, at: int, /) -> bool:
         heapq.heappush(self._wakes, (at, key))

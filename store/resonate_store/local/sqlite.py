@@ -332,7 +332,7 @@ class SqliteStore(EmbeddedStore):
         elif before is not None:
             self._rows("DELETE FROM schedule WHERE id = ?", (before.id,))
 
-    def _drop(self, record: Record) -> None:
+    def _drop(self, record: Record, *, root: bool = True) -> None:  # noqa: ARG002
         self._write_begins()
         self._rows("DELETE FROM promise WHERE id = ?", (record.id,))
 

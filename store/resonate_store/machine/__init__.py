@@ -47,6 +47,7 @@ from resonate_store.model.message_requests import MessageSend, StatePut, TaskPub
 from resonate_store.model.records import Record
 from resonate_store.model.requests import (
     AwaitedCreate,
+    ContinueWithArguments,
     FulfillAndTakeOver,
     PromiseAwait,
     PromiseCreate,
@@ -122,6 +123,7 @@ TRANSITION_OF: dict[type, Callable[[Any, int], Transition]] = {
     TaskFulfill: tasks.fulfill,
     FulfillAndTakeOver: tasks.fulfill,
     TaskContinueAs: generations.continue_as,
+    ContinueWithArguments: generations.continue_with,
     TaskRepin: tasks.repin,
     TaskFork: generations.fork,
     TaskCopy: generations.copy,

@@ -196,8 +196,7 @@ def _while_pending(before: Record | None, after: Record) -> list[Effect]:
     elif _newly_awaited(before, after) and after.timeout_at - after.written_at <= ARMING_HORIZON_MS:
         outstanding.append(Arm(after.id, after.timeout_at))
     task = after.task
-    address = after.offered_to
-    if task is not None and task.state == "pending" and address is not None:
+    if task is not None and task.state == "pending" and (address := after.offered_to) is not None:
         earlier = before.task if before is not None else None
         fresh = earlier is None or earlier.state != "pending" or earlier.offers != task.offers
         if before is not None and before.offered_to != address:

@@ -13,12 +13,12 @@ from msgspec.structs import replace
 
 from resonate_store.machine.draft import Draft, Outcome, Transition
 from resonate_store.machine.effects import Change
-from resonate_store.machine.promises import created
+from resonate_store.machine.promises import created, first_record
 from resonate_store.machine.tasks import FORK_VERSION, is_being_copied, not_found, not_held
 from resonate_store.model import ids
 from resonate_store.model.execution_requests import TaskContinueAs, TaskCopy
-from resonate_store.model.records import Record, TaskRecord
-from resonate_store.model.requests import Response, TaskFork
+from resonate_store.model.records import Record, TaskRecord, begins_tree
+from resonate_store.model.requests import ContinueWithArguments, PromiseRecord, Response, TaskFork
 from resonate_store.model.tags import FORKED_FROM, TAKEN
 
 KEPT_TAKEN_MS: Final = 1_800_000
@@ -41,10 +41,27 @@ def continue_as(request: TaskContinueAs, now: int) -> Transition:
     return draft.outcome(Response(task=record.task_view()))
 
 
-def continued(request: TaskContinueAs, record: Record, now: int) -> Outcome | None:
-    """Return the outcome of the next generation, if nothing else happens to its record, which is nearly always so.
+def continue_with(request: ContinueWithArguments, now: int) -> Transition:
+    """Record the arguments of the next generation and raise the generation, unless the arguments are recorded."""
+    draft = Draft(now)
+    (known,) = yield from draft.read(request.arguments.id)
+    if known is not None:
+        return draft.outcome(Response(promise=known.promise()))
+    outcome = yield from continue_as(request, now)
+    return _with_arguments(outcome, request.arguments, now) if outcome.changes and outcome.response.ok else outcome
 
-    A store that has read the record, and that no other process writes to, can call this directly.
+
+def _with_arguments(outcome: Outcome, arguments: PromiseRecord, now: int) -> Outcome:
+    recorded = first_record(arguments, now)
+    response = Response(task=outcome.response.task, promise=recorded.response.promise)
+    return Outcome(response, recorded.changes + outcome.changes)
+
+
+def continued(request: ContinueWithArguments, record: Record, now: int) -> Outcome | None:
+    """Return the outcome of `continue_with`, if nothing else happens to its record, which is nearly always so.
+
+    A store can call this directly if it has read the record, no record has the id of the arguments, and no other
+    process writes to it.
     """
     task = record.task
     if task is None or task.state != "acquired" or task.version != request.version or record.timeout_at <= now:
@@ -54,7 +71,8 @@ def continued(request: TaskContinueAs, record: Record, now: int) -> Outcome | No
     after = replace(record, generation=request.generation, written_at=now, rev=record.rev + 1)
     if record.wake_at is None or record.wake_at <= now:
         return None
-    return Outcome(Response(task=after.task_view()), (Change(record, after),))
+    outcome = Outcome(Response(task=after.task_view()), (Change(record, after),))
+    return _with_arguments(outcome, request.arguments, now)
 
 
 def outdated(id: str, generation: int, now: int, children_of: Callable[[str], Sequence[Record]]) -> list[Record]:
@@ -111,7 +129,7 @@ def _add(
     children_of: Callable[[str], Sequence[Record]],
 ) -> None:
     """Add a record to `found`, and its children to `levels`, unless it stays."""
-    if record.root or (record.pending and record.task is not None and record.timeout_at > now):
+    if begins_tree(record.id, record.tags) or (record.pending and record.task is not None and record.timeout_at > now):
         return
     found.append(record)
     if below := children_of(record.id):

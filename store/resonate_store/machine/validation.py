@@ -29,6 +29,7 @@ from resonate_store.model.message_requests import MessageSend, TaskPublish, Task
 from resonate_store.model.records import END_OF_TIME
 from resonate_store.model.requests import (
     AwaitedCreate,
+    ContinueWithArguments,
     FulfillAndTakeOver,
     PromiseCreate,
     PromiseRecord,
@@ -162,6 +163,10 @@ def _step(request: TaskRecordStep) -> str | None:
 
 def _continuation(request: TaskContinueAs) -> str | None:
     return problem_with_generation(request.id, request.generation, END_OF_TIME)
+
+
+def _continuation_with_arguments(request: ContinueWithArguments) -> str | None:
+    return _continuation(request) or _recording(request.arguments)
 
 
 def _fork(request: TaskFork) -> str | None:
@@ -340,6 +345,7 @@ _CHECKS: dict[type, Callable[[Any], str | None]] = {
     TaskFence: _fence,
     TaskRecordStep: _step,
     TaskContinueAs: _continuation,
+    ContinueWithArguments: _continuation_with_arguments,
     TaskRepin: executions.problem_with_repin,
     TaskFork: _fork,
     TaskCopy: _copy,

@@ -19,6 +19,7 @@ from resonate_store.model.execution_requests import (
     ExecutionSearch,
     ExecutionView,
     Holder,
+    TaskContinueAs,
 )
 from resonate_store.model.message_requests import MessageSend, StatePut, TaskPublish, TaskReceive
 from resonate_store.model.message_requests import TaskRegister as TaskRegister
@@ -34,12 +35,7 @@ from resonate_store.model.records import (
     TaskState,
     Value,
 )
-from resonate_store.model.schedule_requests import (
-    BackfillCounts,
-    ScheduleFire,
-    ScheduleRequest,
-    ScheduleSearch,
-)
+from resonate_store.model.schedule_requests import BackfillCounts, ScheduleFire, ScheduleRequest, ScheduleSearch
 
 
 class PromiseGet(Struct, frozen=True, gc=False, rename="camel"):
@@ -248,6 +244,15 @@ class TaskRecordStep(Struct, frozen=True, rename="camel"):
     record: PromiseRecord
 
 
+class ContinueWithArguments(TaskContinueAs, frozen=True):
+    """Internal request to record the arguments of the next history, and to begin it, in one write (G4).
+
+    If a promise has the id of `arguments` already, nothing is changed. The response then has this promise, and no task.
+    """
+
+    arguments: PromiseRecord
+
+
 class TaskReference(Struct, frozen=True, rename="camel"):
     id: str
     version: int
@@ -387,6 +392,7 @@ InternalRequest = (
     | TaskResume
     | AwaitedCreate
     | PromiseAwait
+    | ContinueWithArguments
     | FulfillAndTakeOver
     | SettleAndResume
     | PromiseDelivered

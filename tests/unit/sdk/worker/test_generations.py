@@ -15,7 +15,7 @@ from resonate.errors import PayloadTooLargeError, ProgramError
 from resonate.payloads import codec
 from resonate.worker.resources import Resources
 from resonate_store.interface import StoreUnreachable
-from resonate_store.model.requests import PromiseRecord, Request, Response, TaskRelease
+from resonate_store.model.requests import ContinueWithArguments, PromiseRecord, Request, Response, TaskRelease
 from resonate_store.model.tags import ORIGIN, PARENT, SCOPE
 from resonate_store.remote.store import HttpStore
 from tests.support.driver import TTL, Driver, Drivers, Flow, Killed
@@ -90,15 +90,17 @@ def strike_at(driver: Driver, moment: str, position: int) -> list[int]:
     return left
 
 
+@pytest.mark.parametrize("joins", [False, True], ids=["two requests", "one request"])
 @pytest.mark.parametrize("spelling", ["workflow", "workflow_async"])
 def test_worker_killed_at_a_request_repeats_no_generation(
-    drivers: Drivers, spelling: str, subtests: pytest.Subtests
+    drivers: Drivers, spelling: str, joins: bool, subtests: pytest.Subtests
 ) -> None:
     for moment in ("before", "after", "lost"):
         position = 0
         while True:
             with subtests.test(moment=moment, position=position):
                 driver, journal = drivers(), Journal()
+                driver.tap.joins = joins
                 driver.begin("w", getattr(journal, spelling), 0)
                 left = strike_at(driver, moment, position)
                 try:
@@ -122,6 +124,21 @@ def test_continuation_is_two_requests_and_one_read_after_a_suspension(driver: Dr
     assert driver.tap.kinds() == [*first, *second, *second, "task.fulfill"]
     read = [request for request in driver.tap.requests if request == "children:w"]
     assert len(read) == MOST
+
+
+def test_continuation_is_one_request_where_the_store_takes_it(driver: Driver) -> None:
+    def workflow(ctx: Context, n: int) -> Flow:
+        n = yield ctx.run(double, n)
+        if n < 4:
+            return ctx.continue_as(n)
+        return n
+
+    driver.tap.joins = True
+
+    assert driver.run("w", workflow, 1) == 4
+    assert driver.ids() == ["w", "w.2+0", "w.2+1"]
+    kinds = ["task.acquire", "promise.record", "task.continue_as", "promise.record", "task.fulfill"]
+    assert driver.tap.kinds() == kinds
 
 
 def test_worker_releases_between_generations(driver: Driver) -> None:
@@ -155,7 +172,9 @@ def test_stopping_process_releases_after_a_generation(driver: Driver) -> None:
     assert driver.record("w").generation == 6
 
 
-def test_worker_that_has_lost_the_task_cannot_continue_it(driver: Driver) -> None:
+@pytest.mark.parametrize("joins", [False, True])
+def test_worker_that_has_lost_the_task_cannot_continue_it(driver: Driver, joins: bool) -> None:
+    driver.tap.joins = joins
     journal = Journal()
     held: list[bool] = []
 
@@ -175,8 +194,8 @@ def test_worker_that_has_lost_the_task_cannot_continue_it(driver: Driver) -> Non
     assert driver.invoke().status == "lost"
     assert [report.status for report in driver.reports] == ["completed", "lost"]
     assert codec.decode(driver.promise("w").value) == 5
-    # It has written the arguments of a generation that was over, and nothing more.
-    assert driver.ids() == ["w", "w.3+0", "w.5+0", "w.5+1"]
+    # With two requests it has written the arguments of a generation that was over, and nothing more.
+    assert driver.ids() == ["w", *([] if joins else ["w.3+0"]), "w.5+0", "w.5+1"]
     assert journal.runs == {"w.1": 1, "w.2+1": 1, "w.3+1": 1, "w.4+1": 1, "w.5+1": 1}
 
 
@@ -186,8 +205,10 @@ def arguments(driver: Driver, *args: Any, **tags: str) -> PromiseRecord:
     return PromiseRecord("w.2+0", driver.after(60), driver.clock.now(), "resolved", value, tags=lineage)
 
 
-def test_first_arguments_of_a_generation_count(driver: Driver) -> None:
+@pytest.mark.parametrize("joins", [False, True])
+def test_first_arguments_of_a_generation_count(driver: Driver, joins: bool) -> None:
     """The worker that wrote them was killed. Its workflow had other ones, because it reads a clock."""
+    driver.tap.joins = joins
 
     def workflow(ctx: Context, seen: Any) -> Flow:
         yield ctx.run(double, 1)
@@ -201,7 +222,10 @@ def test_first_arguments_of_a_generation_count(driver: Driver) -> None:
     assert driver.finish("w") == "the first"
 
 
-def test_promise_in_the_place_of_the_arguments_rejects(driver: Driver) -> None:
+@pytest.mark.parametrize("joins", [False, True])
+def test_promise_in_the_place_of_the_arguments_rejects(driver: Driver, joins: bool) -> None:
+    driver.tap.joins = joins
+
     def workflow(ctx: Context, n: int) -> Flow:
         yield ctx.run(double, n)
         return ctx.continue_as(n + 1)
@@ -212,17 +236,18 @@ def test_promise_in_the_place_of_the_arguments_rejects(driver: Driver) -> None:
         driver.finish("w")
 
 
-def test_arguments_that_are_too_large_reject_the_execution(driver: Driver) -> None:
+@pytest.mark.parametrize("joins", [False, True])
+def test_arguments_that_are_too_large_reject_the_execution(driver: Driver, joins: bool) -> None:
     def workflow(ctx: Context, n: int) -> Flow:
         yield ctx.run(double, n)
         return ctx.continue_as(n + 1)
 
     def refuse(request: Request | str) -> Response | None:
-        if isinstance(request, PromiseRecord) and request.id == "w.2+0":
+        if isinstance(request, ContinueWithArguments) or (isinstance(request, PromiseRecord) and request.id == "w.2+0"):
             return Response(status=413, error="too large")
         return None
 
-    driver.tap.answer = refuse
+    driver.tap.answer, driver.tap.joins = refuse, joins
     with pytest.raises(PayloadTooLargeError, match="too large"):
         driver.run("w", workflow, 0)
     assert driver.record("w").generation is None
@@ -285,8 +310,12 @@ def test_lost_answer_over_http_begins_no_generation_twice(drivers: Drivers, subt
     assert position > 20
 
 
-def test_encrypted_arguments_are_read_by_the_next_worker(driver: Driver) -> None:
-    OverHttp(driver, encrypted=True)
+@pytest.mark.parametrize("http", [False, True])
+def test_encrypted_arguments_are_read_by_the_next_worker(driver: Driver, http: bool) -> None:
+    if http:
+        OverHttp(driver, encrypted=True)
+    else:
+        driver.use(Resources(EncryptedStore(driver.store, AESGCMEncryptor({"k": bytes(32)})), driver.clock))
 
     def workflow(ctx: Context, words: str) -> Flow:
         yield ctx.sleep(10)

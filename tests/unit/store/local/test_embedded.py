@@ -5,9 +5,16 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from msgspec.structs import replace
+
 from resonate_store.local.embedded import EmbeddedStore
+from resonate_store.local.memory import MemoryStore
+from resonate_store.machine import NeedRecords, decide
+from resonate_store.machine.draft import Need
 from resonate_store.model.clock import ManualClock
+from resonate_store.model.requests import ContinueWithArguments, PromiseRecord
 from resonate_store.model.schedule_requests import ScheduleGet
+from resonate_store.model.tags import ORIGIN, SCOPE
 from tests.support.build import (
     DAY,
     HOUR,
@@ -227,3 +234,63 @@ def test_receiver_can_call_the_store_at_once(store: EmbeddedStore, sent: Sent) -
     store.apply(create("a", TARGETED))
     assert sent == [execute("a", 0), execute("b", 0)]
     assert present(store.record("a")).state == "resolved"
+
+
+# -- generations ------------------------------------------------------------------------------------------------------
+
+
+def arguments(id: str, data: str = "done") -> PromiseRecord:
+    return replace(recorded(id, data=data), tags={SCOPE: "local", ORIGIN: "w"})
+
+
+def test_continuation_with_arguments_is_one_write(store: EmbeddedStore) -> None:
+    store.apply(create("w", TARGETED))
+    store.apply(acquire("w", 0))
+    store.apply(arguments("w.1"))
+    second = arguments("w.2+0", data="the second")
+
+    response = store.apply(ContinueWithArguments("w", 1, 2, second))
+
+    assert (present(response.task).generation, present(response.promise).value) == (2, second.value)
+    assert [record.id for record in store.records()] == ["w", "w.2+0"]
+    assert present(store.record("w")).generation == 2
+
+
+def test_continuation_changes_nothing_if_its_arguments_are_stored(store: EmbeddedStore) -> None:
+    store.apply(create("w", TARGETED))
+    store.apply(acquire("w", 0))
+    store.apply(arguments("w.2+0", data="the first"))
+    before = store.records()
+
+    response = store.apply(ContinueWithArguments("w", 1, 2, arguments("w.2+0", data="another")))
+
+    assert response.task is None
+    assert present(response.promise).value == arguments("w.2+0", data="the first").value
+    assert store.records() == before
+
+
+def test_refused_continuation_stores_no_arguments(store: EmbeddedStore, clock: ManualClock) -> None:
+    store.apply(create("w", TARGETED, at=T0 + HOUR))
+    store.apply(acquire("w", 0))
+
+    assert store.apply(ContinueWithArguments("w", 2, 2, arguments("w.2+0"))).status == 409
+    assert store.apply(ContinueWithArguments("w", 1, 3, arguments("w.3+0"))).status == 409
+    assert store.apply(ContinueWithArguments("v", 1, 2, arguments("v.2+0"))).status == 404
+    clock.advance(HOUR)
+    assert store.apply(ContinueWithArguments("w", 1, 2, arguments("w.2+0"))).status == 409
+    assert [record.id for record in store.records()] == ["w"]
+
+
+def test_continuation_in_memory_writes_what_the_machine_decides(memory: MemoryStore, clock: ManualClock) -> None:
+    def read(need: Need) -> Any:
+        assert isinstance(need, NeedRecords)
+        return tuple(map(memory.record, need.ids))
+
+    memory.apply(create("w", TARGETED))
+    memory.apply(acquire("w", 0))
+    request = ContinueWithArguments("w", 1, 2, arguments("w.2+0"))
+    clock.advance(SECOND)
+    decided = decide(request, clock.now(), read)
+
+    assert memory.apply(request) == decided.response
+    assert memory.records() == [change.after for change in reversed(decided.changes)]

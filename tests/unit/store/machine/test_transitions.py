@@ -30,6 +30,7 @@ from resonate_store.model.message_requests import StatePut, TaskPublish
 from resonate_store.model.records import Cancellation, PromiseView, Record, ScheduleRecord, TaskRecord, TaskState, Value
 from resonate_store.model.requests import (
     AwaitedCreate,
+    ContinueWithArguments,
     FulfillAndTakeOver,
     PromiseAwait,
     PromiseDelivered,
@@ -293,7 +294,10 @@ DRIVES: dict[TaskEvent, tuple[Drive, ...]] = {
     ),
     "cancel": (lambda scene: scene.apply(PromiseCancel("t")),),
     "retry": (retry,),
-    "next generation": (lambda scene: scene.apply(TaskContinueAs("t", scene.version, 2)),),
+    "next generation": (
+        lambda scene: scene.apply(TaskContinueAs("t", scene.version, 2)),
+        lambda scene: scene.apply(ContinueWithArguments("t", scene.version, 2, recorded("t.2+0"))),
+    ),
     "message": (send,),
     "halt": (lambda scene: scene.apply(TaskHalt("t")),),
     "halt held": (lambda scene: scene.apply(TaskHalt("t", scene.version)),),
