@@ -102,6 +102,22 @@ def test_reason_that_does_not_hold_is_a_fault(reason: str, tmp_path: Path) -> No
     assert a_block(f"<!-- not run: {reason} -->\n```python\nx = 1\n```\n", tmp_path).fault
 
 
+@pytest.mark.parametrize(
+    ("text", "fragment"),
+    [
+        ("value = yield ctx.run(step)", True),
+        ("    left -= 1", True),
+        ("resonate.stop()", True),
+        ("def f(ctx, x=1, *a):\n    return ctx.run(len, x, a)\nf(None)", False),
+        ("import os.path as p\ntry:\n    p.x\nexcept Exception as e:\n    print(e)", False),
+    ],
+)
+def test_fragment_is_python_that_cannot_run_alone(text: str, fragment: bool, tmp_path: Path) -> None:
+    block = a_block(f"<!-- not run: a fragment -->\n```python\n{text}\n```\n", tmp_path)
+
+    assert (block.fault is None) is fragment
+
+
 def test_console_block_is_read_as_commands_and_outputs(tmp_path: Path) -> None:
     text = "$ echo 'a\n    b' && resonate tree x   # why\na\n$ cat \\\n    y; ls & pwd\n"
 

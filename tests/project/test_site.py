@@ -73,6 +73,13 @@ def test_each_public_name_is_in_the_reference(site: Path) -> None:
     assert names - described == NOT_PUBLIC
 
 
+def test_reference_shows_the_examples_of_docstrings(site: Path) -> None:
+    text = (site / "reference" / "resonate.html").read_text(encoding="utf-8")
+
+    assert "greet-ada" in text
+    assert re.findall(r"::\s*</p>", text) == []
+
+
 def test_settings_page_has_each_variable() -> None:
     page = (DOCS / "reference" / "settings.md").read_text(encoding="utf-8")
     sources = [path for folder in ("sdk", "store", "infra") for path in (ROOT / folder).rglob("*.py")]

@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,10 +28,10 @@ REASONS = {
     "runs until Ctrl-C": r"\bresonate (dev|console)\b",
     "needs a server": r"http://localhost:\d+",
     "installs packages": r"\b(pip|make)\b",
-    "a fragment": r"",
-    "shows other programs": r"",
 }
 """The reasons for not running a block, with what the block must contain."""
+FRAGMENT = "a fragment"
+"""The reason of Python that cannot run alone: it yields outside of a function, or uses names that are not defined."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,36 @@ class Block:
             test = ROOT / tested.group(1)
             if not test.is_file() or self.page.name not in test.read_text(encoding="utf-8"):
                 return f"{tested.group(1)} does not read {self.page.name}"
+        elif self.reason == FRAGMENT:
+            if self.language != "python" or not is_fragment(self.text):
+                return "it is not a fragment: it can run"
         elif self.reason not in REASONS:
             return f"{self.reason!r} is not one of the reasons in tests/support/docs/blocks.py"
         elif not re.search(REASONS[self.reason], self.text, re.IGNORECASE):
             return f"nothing in it {self.reason}"
         return None
+
+
+def is_fragment(text: str) -> bool:
+    """Return whether Python code cannot run alone."""
+    try:
+        compile(text, "<block>", "exec")
+    except SyntaxError:
+        return True
+    used: set[str] = set()
+    defined = set(dir(builtins))
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Name):
+            (used if isinstance(node.ctx, ast.Load) else defined).add(node.id)
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            defined.add(node.name)
+        elif isinstance(node, ast.arg):
+            defined.add(node.arg)
+        elif isinstance(node, ast.alias):
+            defined.add((node.asname or node.name).partition(".")[0])
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            defined.add(node.name)
+    return not used <= defined
 
 
 def pages() -> list[Path]:
