@@ -3,20 +3,22 @@
     python benchmarks/steps.py [--check] [--workflows N] [--steps N] [--children N] [--history N]
         [--generations N] [--items N]
 
-Prints these figures as JSON, each with its limit:
+Prints these figures as JSON, each with its limit. A figure in sends is a CPU time, divided by that of one `send` to a
+generator in the same run. So a slow machine has the same limits as a fast one:
 
-- `us_per_step`: microseconds a step; 500 workflows of 10 trivial steps, from their start to their result
-- `begun_over_run`: the time of the same workflows if they are all begun by `begin_run` and then read, divided by
-  `us_per_step`'s, which runs them one after the other
-- `us_per_child`: microseconds a child; a fan-out of 1,000 `begin_run` steps, which are then awaited
+- `sends_per_step`: a step; 500 workflows of 10 trivial steps, from their start to their result
+- `begun_over_run`: the time of the same workflows if they are all begun by `begin_run` and then read, divided by the
+  time if they run one after the other
+- `sends_per_child`: a child; a fan-out of 1,000 `begin_run` steps, which are then awaited
 - `long_over_short`: the cost of a step in a workflow of 20,000 steps, divided by that in a workflow of 1,000 steps
-- `replay_ms`: milliseconds of a replay of 10,000 finished steps, from the offer of the task to its next suspension
+- `sends_per_replayed_step`: a finished step in a replay of 10,000, from the offer of the task to its next suspension
 - `bytes_per_step`: bytes of memory that a finished step keeps
-- `sends_per_generation`: the time of a generation of `ctx.continue_as` with one step, over 100,000 generations, divided
-  by the time of one `send` to a generator
+- `sends_per_generation`: a generation of `ctx.continue_as` with one step, over 100,000 generations
 - `bytes_per_generation`: bytes of memory that each further generation keeps
-- `sends_per_item`: the time of an item of `ctx.map` that is a local step, over 10,000 items with 100 under way, divided
-  by the time of one `send` to a generator
+- `sends_per_item`: an item of `ctx.map` that is a local step, over 10,000 items with 100 under way
+
+For information it also prints times of this machine: `us_per_send`, `us_per_step`, `us_per_child`, `replay_ms` of the
+10,000 steps, and `us_per_step_async`, a step of an async workflow.
 
 If the peers are installed (by the extra `peers`), they are measured in the same run. The output names a missing peer.
 With `--check` the exit code is 1 when a figure is over its limit.
@@ -32,7 +34,7 @@ import sys
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +47,11 @@ from resonate_store.model.tags import TARGET
 ROUNDS = 5
 ROUNDS_OF_THREADS = 15
 LIMITS = {
-    "us_per_step": 20,
+    "sends_per_step": 1_200,
     "begun_over_run": 1.2,
-    "us_per_child": 30,
+    "sends_per_child": 1_800,
     "long_over_short": 1.3,
-    "replay_ms": 50,
+    "sends_per_replayed_step": 300,
     "bytes_per_step": 1024,
     "sends_per_generation": 1_600,
     "bytes_per_generation": 1,
@@ -110,14 +112,16 @@ def echo() -> Generator[Any, Any, None]:
         yield
 
 
-def microseconds(func: Callable[..., Any], workflows: int, steps: int) -> float:
+def microseconds(
+    func: Callable[..., Any], workflows: int, steps: int, clock: Callable[[], float] = time.perf_counter
+) -> float:
     """Return the microseconds a step of workflows that a client starts and reads one after the other."""
     resonate = Resonate.local(log_level="WARNING")
     resonate.register(func)
-    began = time.perf_counter()
+    began = clock()
     for n in range(workflows):
         resonate.run(f"w{n}", func, steps)
-    took = time.perf_counter() - began
+    took = clock() - began
     resonate.stop()
     return took * 1e6 / (workflows * steps)
 
@@ -159,8 +163,8 @@ def long_over_short(short: int, long: int) -> float:
     return statistics.median(ratios)
 
 
-def milliseconds_of_replay(steps: int) -> float:
-    """Return the milliseconds of an invocation of the Lambda handler that finds all steps finished."""
+def replays(steps: int) -> Iterator[tuple[float, float]]:
+    """Yield the seconds, and the seconds of CPU, of invocations of the Lambda handler that find all steps finished."""
     store = MemoryStore()
     resonate = Resonate(store=store)
     resonate.register(work_and_wait)
@@ -170,15 +174,26 @@ def milliseconds_of_replay(steps: int) -> float:
     call = codec.encode({"func": "work_and_wait", "args": [steps], "kwargs": {}, "version": 1}, "the call")
     store.apply(PromiseCreate("w", store.clock.now() + 86_400_000, call, {TARGET: "lambda://worker"}))
     handler(messages.pop(), None)
-    taken: list[float] = []
     for n in range(ROUNDS):
         store.apply(PromiseSettle(f"w.{steps + n + 1}", "resolved"))
         message = messages.pop()
-        began = time.perf_counter()
+        began, began_cpu = time.perf_counter(), time.process_time()
         status = handler(message, None)["status"]
-        taken.append((time.perf_counter() - began) * 1000)
+        yield time.perf_counter() - began, time.process_time() - began_cpu
         assert status == ("suspended" if n < ROUNDS - 1 else "completed")
-    return statistics.median(taken)
+
+
+def costs_of_replay(steps: int) -> dict[str, float]:
+    """Return the milliseconds of a replay, and the CPU time of a replayed step in units of a `send`."""
+    milliseconds: list[float] = []
+    sends: list[float] = []
+    before = us_per_send()
+    for took, took_cpu in replays(steps):
+        after = us_per_send()
+        milliseconds.append(took * 1000)
+        sends.append(took_cpu * 1e6 / steps / statistics.mean((before, after)))
+        before = after
+    return {"replay_ms": statistics.median(milliseconds), "sends_per_replayed_step": statistics.median(sends)}
 
 
 def bytes_per_step(steps: int) -> float:
@@ -212,8 +227,25 @@ def us_per_send(count: int = 200_000) -> float:
     return (time.process_time() - began) * 1e6 / count
 
 
-def sends_per(many: int, func: Callable[..., Any], *args: Any, left: Sequence[str]) -> float:
-    """Return the CPU time of one of `many` things that a workflow does, in units of a `send`. The two take turns.
+def in_sends(microseconds: Callable[[], float]) -> float:
+    """Return CPU time in units of a `send`. The two take turns."""
+    ratios: list[float] = []
+    before = us_per_send()
+    for _ in range(ROUNDS):
+        took = microseconds()
+        after = us_per_send()
+        ratios.append(took / statistics.mean((before, after)))
+        before = after
+    return statistics.median(ratios)
+
+
+def sends_per_step(func: Callable[..., Any], workflows: int, steps: int) -> float:
+    """Return the CPU time of a step in units of a `send`."""
+    return in_sends(lambda: microseconds(func, workflows, steps, time.process_time))
+
+
+def us_per(many: int, func: Callable[..., Any], *args: Any, left: Sequence[str]) -> float:
+    """Return the microseconds of CPU of one of `many` things that a workflow does.
 
     Args:
         many: how often the workflow `w` does the thing.
@@ -224,27 +256,25 @@ def sends_per(many: int, func: Callable[..., Any], *args: Any, left: Sequence[st
     store = MemoryStore()
     resonate = Resonate(store=store, log_level="WARNING")
     resonate.register(func)
-    sends = [us_per_send()]
     began = time.process_time()
     resonate.run("w", func, *args)
     took = (time.process_time() - began) * 1e6 / many
-    sends.append(us_per_send())
     resonate.stop()
     assert [record.id for record in store.records()] == sorted(left)
-    return took / statistics.mean(sends)
+    return took
 
 
 def sends_per_generation(generations: int) -> float:
     """Return the CPU time of a generation in units of a `send`. Only the records of the last generation are left."""
     many = generations // ROUNDS
     left = ["w", f"w.{many}+0", f"w.{many}+1"]
-    return statistics.median(sends_per(many, generation, 0, many, left=left) for _ in range(ROUNDS))
+    return in_sends(lambda: us_per(many, generation, 0, many, left=left))
 
 
 def sends_per_item(items: int) -> float:
     """Return the CPU time of an item of a map, with 100 under way, in units of a `send`."""
     left = ["w", "w.1", *(f"w.1.{number + 1}" for number in range(items))]
-    return statistics.median(sends_per(items, mapped, items, 100, left=left) for _ in range(ROUNDS))
+    return in_sends(lambda: us_per(items, mapped, items, 100, left=left))
 
 
 def bytes_per_generation(generations: int) -> float:
@@ -348,18 +378,23 @@ def main() -> int:
     parser.add_argument("--items", type=int, default=10_000)
     arguments = parser.parse_args()
     os.environ |= {"RESONATE_FUNCTIONS": "1", "RESONATE_REQUESTS": "1"}
+    replay = costs_of_replay(arguments.history)
     figures = {
-        "us_per_step": round(median(work, arguments.workflows, arguments.steps), 1),
+        "sends_per_step": round(sends_per_step(work, arguments.workflows, arguments.steps)),
         "begun_over_run": round(begun_over_run(arguments.workflows, arguments.steps), 2),
-        "us_per_child": round(median(fan_out, 3, arguments.children), 1),
+        "sends_per_child": round(sends_per_step(fan_out, 3, arguments.children)),
         "long_over_short": round(long_over_short(1_000, 20_000), 2),
-        "replay_ms": round(milliseconds_of_replay(arguments.history), 1),
+        "sends_per_replayed_step": round(replay["sends_per_replayed_step"]),
         "bytes_per_step": round(bytes_per_step(arguments.history)),
         "sends_per_generation": round(sends_per_generation(arguments.generations)),
         "bytes_per_generation": round(bytes_per_generation(arguments.generations // 10), 1),
         "sends_per_item": round(sends_per_item(arguments.items)),
     }
     more = {
+        "us_per_send": round(us_per_send(), 4),
+        "us_per_step": round(median(work, arguments.workflows, arguments.steps), 1),
+        "us_per_child": round(median(fan_out, 3, arguments.children), 1),
+        "replay_ms": round(replay["replay_ms"], 1),
         "us_per_step_async": round(median(async_work, 5, 1_000), 1),
         "us_per_step_of_peers": us_per_step_of_peers(min(20, arguments.workflows), arguments.steps),
     }

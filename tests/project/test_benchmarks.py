@@ -33,7 +33,8 @@ def test_benchmark_of_steps_runs() -> None:
     assert steps.microseconds(steps.fan_out, 1, 5) > 0
     assert steps.microseconds_begun(steps.work, 2, 3) > 0
     assert steps.microseconds(steps.async_work, 1, 3) > 0
-    assert steps.milliseconds_of_replay(20) > 0
+    assert steps.sends_per_step(steps.work, 2, 3) > 0
+    assert min(steps.costs_of_replay(20).values()) > 0
     assert steps.sends_per_generation(10) > 0
     assert steps.sends_per_item(20) > 0
 

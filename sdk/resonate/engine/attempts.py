@@ -108,7 +108,8 @@ class Attempts(ABC):
         root = self.root
         root.timer_stem = f"{root.state.stem}0"
         root.created, root.begun = True, begun
-        self._progress.entered(root)
+        if root.kind is not Kind.WORKFLOW:  # a workflow is entered when it is launched
+            self._progress.entered(root)
         self._begin(root)
 
     def _start(self, work: Work, opts: Options, *, is_new: bool) -> None:

@@ -93,7 +93,8 @@ class Execution(Cancelling):
         self.now = now
         self._version = version
         self._progress.resumed_by = frozenset(resumed_by)
-        self._remember(self.root.node.id, children)
+        if children:
+            self._remember(self.root.node.id, children)
         names = self.root.lineage.names
         if names is not None and (keys := self.records.by_id.get(f"{self.root.state.stem}{KEYS}")) is not None:
             names.learn(codec.decode(keys.value))

@@ -249,7 +249,7 @@ class _Replay:
             promise = replace(promise, param=next(each.promise.value for each in children if each.begins_generation))
         begun = [child.promise for child in children]
         try:
-            root = worker._root(promise, generation, begun, first=not begun)  # pyright: ignore[reportPrivateUsage]
+            _, root = worker._root(promise, generation, begun, first=not begun)  # pyright: ignore[reportPrivateUsage]
         except SignatureError as error:
             raise Difference(history, children[0].id, children[0].command, error.mesg) from None
         self._works[history.id] = root

@@ -44,7 +44,7 @@ from resonate.worker.task_run import HandOver, Report, TaskRun
 from resonate.workflow.context import Info
 from resonate.workflow.continuation import Callee, RootContext
 from resonate.workflow.options import DEFAULT_TARGET, UNSET, Options
-from resonate.workflow.registry import Registered, Registry
+from resonate.workflow.registry import Registry
 from resonate.workflow.signatures import Signature, check, signature_of
 from resonate_store.interface import StoreError, whole
 from resonate_store.model.addresses import FunctionVersion
@@ -67,6 +67,26 @@ class Call(Struct):
     args: list[Any] | None = None
     kwargs: dict[str, Any] | None = None
     version: int | None = None
+
+
+class RootFunction(Struct):
+    """Function of a task, with what stays the same in all histories that call it.
+
+    Attributes:
+        callee: the function.
+        signature: its parameters and result.
+        validate: whether arguments that do not fit are refused.
+        kind: what a call of it makes.
+        key: the idempotency key of the task.
+        lineage: what its children inherit.
+    """
+
+    callee: Callee
+    signature: Signature
+    validate: bool
+    kind: Kind
+    key: str
+    lineage: Lineage
 
 
 class Worker:
@@ -167,12 +187,18 @@ class Worker:
                 )
             except (StoreError, DecryptionError) as error:
                 return self._release(task, f"{type(error).__name__}: {error}")
-        lineage = _lineage_of(promise)
+        known: RootFunction | None = None
         while True:
-            report = self._run_history(task, promise, children, lineage, lease, deadline)
+            try:
+                known, root = self._root(promise, task.generation, children, known, first=task.version == 1)
+            except SignatureError as error:
+                return self._halt(task, error)
+            except (PayloadError, ValueError) as error:
+                return self._release(task, str(error))
+            report = self._run_history(task, root, children, lease, deadline)
             if report.arguments is None:
                 return report
-            # Only the lineage, which stays the same, is kept of the history that has ended.
+            # Only the function, which nearly always stays the same, is kept of the history that has ended.
             generation = 2 if task.generation is None else task.generation + 1
             task = replace(task, generation=generation, resumed_by=(), messages=report.seen)
             children = report.waiting
@@ -181,19 +207,12 @@ class Worker:
     def _run_history(
         self,
         task: Task,
-        promise: PromiseView,
+        root: Work,
         children: Sequence[PromiseView] | None,
-        lineage: Lineage,
         lease: Lease,
         deadline: int | None,
     ) -> Report:
         """Run one history of a task. `children` are its records, if they are known already."""
-        try:
-            root = self._root(promise, task.generation, children, lineage, first=task.version == 1)
-        except SignatureError as error:
-            return self._halt(task, error)
-        except (PayloadError, ValueError) as error:
-            return self._release(task, str(error))
         execution = Execution(
             root,
             self.registry,
@@ -282,17 +301,17 @@ class Worker:
         promise: PromiseView,
         generation: int | None = None,
         children: Sequence[PromiseView] | None = None,
-        lineage: Lineage | None = None,
+        known: RootFunction | None = None,
         *,
         first: bool = False,
-    ) -> Work:
+    ) -> tuple[RootFunction, Work]:
         """Return the function that the task's promise calls, or one that fails if the arguments do not fit it.
 
         Args:
             promise: the task's promise; its param is the call of this generation.
             generation: the generation; None is the first.
             children: the records of this generation, if they are known.
-            lineage: that of the promise, if it is known.
+            known: the function of the generation before, if this process has run that.
             first: whether the task has not been acquired before.
 
         Raises:
@@ -301,10 +320,63 @@ class Worker:
             ValueError: the function is not registered here.
         """
         options = self.options.get(promise.id, UNSET)
-        encoder = self.encoders.get(promise.id)
-        if encoder is None:
-            encoder = self.registry.encoders.get(promise.tags.get(FUNC, ""))
+        encoder = self._encoder_of(promise) if known is None else known.callee.encoder
         call = self._call(promise, encoder, generation)
+        if known is None or known.callee.name != call.func or known.callee.version != call.version:
+            known = self._root_function(promise, call, encoder)
+        callee, kind = known.callee, known.kind
+        func = callee.func
+        args, kwargs = call.args or [], call.kwargs or {}
+        try:
+            if kwargs or not known.signature.least <= len(args) <= known.signature.most:
+                check(func, callee.name, args, kwargs)
+            args, kwargs = _restored(known, args, kwargs)
+        except SignatureError as refused:
+            # The deployment may be wrong, so an execution that an earlier one has begun is not rejected.
+            if children is None:
+                children = self._store.children(promise.id)
+            if (generation is None and not first) or any(not is_older(child) for child in children):
+                if self.private or encoder is not None:
+                    # The reason of a halted task is not encrypted, so it must not contain payloads.
+                    raise SignatureError(f"the arguments of {promise.id} do not fit {callee.name}") from None
+                raise
+            func = _raising(refused)
+        node = Node(promise.id, promise.timeout_at)
+        node.annotation = known.signature.result
+        node.encoder = encoder
+        headers, tags = headers_of(promise.tags), promise.tags
+        info = Info(1, promise.timeout_at / 1000, tags, callee.version, known.key, generation or 1, headers)
+        work = Work(
+            node,
+            func,
+            callee.name,
+            tuple(args),
+            kwargs,
+            RootContext(promise.id, info, self.registry, self.dependencies, callee),
+            known.lineage,
+            promise.tags,
+            None if options is UNSET else options.policy_for(callee.func),
+            options.non_retryable_exceptions or (),
+            promise.id,
+            kind,
+            kind is Kind.WORKFLOW,
+            limits=None if options is UNSET else limits_of_root(options, kind),
+            interceptors=self.registry.interceptors,
+        )
+        return known, work
+
+    def _encoder_of(self, promise: PromiseView) -> Encoder[Any, str | None] | None:
+        encoder = self.encoders.get(promise.id)
+        return self.registry.encoders.get(promise.tags.get(FUNC, "")) if encoder is None else encoder
+
+    def _root_function(
+        self, promise: PromiseView, call: Call, encoder: Encoder[Any, str | None] | None
+    ) -> RootFunction:
+        """Return the function that a promise calls.
+
+        Raises:
+            ValueError: it is not registered here.
+        """
         try:
             registered = self.registry.get(call.func, call.version or 0)
         except ValueError:
@@ -313,49 +385,11 @@ class Worker:
                     f"the function that promise {promise.id} calls is not registered here"
                 ) from None
             raise
-        signature = signature_of(registered.func)
         func = registered.func
-        args, kwargs = call.args or [], call.kwargs or {}
-        try:
-            check(func, registered.name, args, kwargs)
-            args, kwargs = self._restored(registered, signature, args, kwargs)
-        except SignatureError as refused:
-            # The deployment may be wrong, so an execution that an earlier one has begun is not rejected.
-            if children is None:
-                children = self._store.children(promise.id)
-            if (generation is None and not first) or any(not is_older(child) for child in children):
-                if self.private or encoder is not None:
-                    # The reason of a halted task is not encrypted, so it must not contain payloads.
-                    raise SignatureError(f"the arguments of {promise.id} do not fit {registered.name}") from None
-                raise
-            func = _raising(refused)
-        node = Node(promise.id, promise.timeout_at)
-        node.annotation = signature.result
-        node.encoder = encoder
-        key = promise.tags.get(IDEMPOTENCY_KEY) or promise.tags.get(KEY_STEM, promise.id)
-        headers, tags = headers_of(promise.tags), promise.tags
-        info = Info(1, promise.timeout_at / 1000, tags, registered.version, key, generation or 1, headers)
         refusal = None if self._store.has_generations else NO_GENERATIONS
-        callee = Callee(registered.func, registered.name, registered.version, encoder, refusal)
-        context = RootContext(promise.id, info, self.registry, self.dependencies, callee)
-        kind = kind_of(registered.func)
-        return Work(
-            node,
-            func,
-            registered.name,
-            tuple(args),
-            kwargs,
-            context,
-            lineage or _lineage_of(promise),
-            promise.tags,
-            options.policy_for(registered.func),
-            options.non_retryable_exceptions or (),
-            promise.id,
-            kind,
-            kind is Kind.WORKFLOW,
-            limits=None if options is UNSET else limits_of_root(options, kind),
-            interceptors=self.registry.interceptors,
-        )
+        callee = Callee(func, registered.name, registered.version, encoder, refusal)
+        key = promise.tags.get(IDEMPOTENCY_KEY) or promise.tags.get(KEY_STEM, promise.id)
+        return RootFunction(callee, signature_of(func), registered.validate, kind_of(func), key, _lineage_of(promise))
 
     def _call(self, promise: PromiseView, encoder: Encoder[Any, str | None] | None, generation: int | None) -> Call:
         """Read the call from the promise's param, or return the one that this process has begun.
@@ -378,18 +412,17 @@ class Worker:
                 " that this process was not told of, give it to the registered function: function.options(encoder=...)"
             ) from None
 
-    def _restored(
-        self, registered: Registered, signature: Signature, args: list[Any], kwargs: dict[str, Any]
-    ) -> tuple[list[Any], dict[str, Any]]:
-        """Return arguments as their annotated types.
 
-        Raises:
-            SignatureError: an argument does not fit.
-        """
-        try:
-            return signature.arguments(args, kwargs, strict=registered.validate)
-        except Unfit as unfit:
-            raise SignatureError(f"{registered.name}: {unfit}") from None
+def _restored(function: RootFunction, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Return arguments as their annotated types.
+
+    Raises:
+        SignatureError: an argument does not fit.
+    """
+    try:
+        return function.signature.arguments(args, kwargs, strict=function.validate)
+    except Unfit as unfit:
+        raise SignatureError(f"{function.callee.name}: {unfit}") from None
 
 
 def _lineage_of(promise: PromiseView) -> Lineage:

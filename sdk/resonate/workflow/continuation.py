@@ -80,8 +80,10 @@ class RootContext(Context):
         callee = self._callee
         if callee.refusal is not None:
             raise ProgramError(callee.refusal)
-        check(callee.func, callee.name, args, kwargs)
+        signature = signature_of(callee.func)
+        if kwargs or not signature.least <= len(args) <= signature.most:
+            check(callee.func, callee.name, args, kwargs)
         if callee.encoder is None:
-            signature_of(callee.func).check_values(callee.name, args, kwargs)
+            signature.check_values(callee.name, args, kwargs)
         self._state.continuing = True
         return ContinueAs(self._id, codec.encode_call(callee.name, args, kwargs, callee.version, callee.encoder))

@@ -205,7 +205,8 @@ class EmbeddedStore(Subscribable, Store, ABC):
             return self._delete(request)
         with self._turns, self._exclusive:
             response = perform(request, self._run)
-            self._deliver()
+            if self._undelivered:
+                self._deliver()
         if self._outbox and not self._together:  # most requests, and all steps, send nothing
             self._flush()
         return response

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from resonate_store.machine.draft import Draft, Outcome, Transition, due_at, settled, timeout_state
 from resonate_store.machine.effects import Change
-from resonate_store.model.records import EMPTY, STANDING, Record, TaskRecord
+from resonate_store.model.records import EMPTY, STANDING, Record, TaskRecord, begins_tree
 from resonate_store.model.requests import (
     AwaitedCreate,
     PromiseAwait,
@@ -160,8 +160,8 @@ def first_record(request: PromiseRecord, now: int) -> Outcome:
         written_at=now,
         rev=1,
     )
-    if (wake_at := due_at(record, now)) is not None:
-        record = replace(record, wake_at=wake_at)
+    if begins_tree(record.id, record.tags):  # no other new record owes anything
+        record = replace(record, wake_at=due_at(record, now))
     return Outcome(Response(promise=record.promise()), (Change(None, record),))
 
 

@@ -26,7 +26,7 @@ from resonate_store.model.execution_requests import (
 from resonate_store.model.ids import problem_with_name, problem_with_place
 from resonate_store.model.limits import problem_with_size, size_of
 from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
-from resonate_store.model.records import END_OF_TIME
+from resonate_store.model.records import EMPTY, END_OF_TIME
 from resonate_store.model.requests import (
     AwaitedCreate,
     ContinueWithArguments,
@@ -130,7 +130,7 @@ def _recording(request: PromiseRecord) -> str | None:
         or timeout(request.timeout_at)
         or state(request.state)
         or (None if request.tags is _Known.tags else _tags_of_step(request.tags))
-        or value("param", request.param)
+        or (None if request.param is EMPTY else value("param", request.param))
         or value("value", request.value)
     )
 

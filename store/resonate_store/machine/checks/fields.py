@@ -22,7 +22,7 @@ def timeout(timeout_at: int) -> str | None:
 def value(what: str, value: Value) -> str | None:
     if value.headers and (problem := names(f"header of the {what}", value.headers)):
         return problem
-    if value.data is not None and not encodable(value.data):
+    if value.data is not None and not (value.data.isascii() or encodable(value.data)):
         return f"the data of the {what} is not valid Unicode text"
     return None
 
