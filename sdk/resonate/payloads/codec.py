@@ -18,7 +18,7 @@ import re
 from collections import deque
 from collections.abc import Iterable
 from datetime import datetime, time, timedelta
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec import structs
@@ -44,10 +44,14 @@ _MAX_PART_BYTES = 128 * 1024
 _ZONED = re.compile(rb'T\d\d:\d\d:\d\d(?:\.\d+)?[+-]\d\d:\d\d"')
 _ZONED_TIME = re.compile(rb'"\d\d:\d\d:\d\d(?:\.\d+)?[+-]\d\d:\d\d"')
 """Instants with an offset other than UTC's. Each pattern begins with a literal, which makes the search fast."""
+_MINUTES = re.compile(rb':\d\d"')
+"""The end of both. One search is enough for most payloads."""
 _MINUTE, _NONE = timedelta(minutes=1), timedelta(0)
 
 _NUMBERS = {"__INF__": math.inf, "__NEG_INF__": -math.inf, "__NAN__": math.nan}
 
+
+T = TypeVar("T")
 
 _json = msgspec.json.Encoder(enc_hook=written)
 _parse = msgspec.json.Decoder()
@@ -77,7 +81,7 @@ def encode(value: Any, what: str, root: str = "value", encoder: Encoder[Any, str
         if type(value) is str and value not in _NUMBERS:
             return Value(None, binascii.b2a_base64(encoded, newline=False).decode("ascii"))
         # msgspec writes None as null, and also the numbers that are not finite. Few payloads have either.
-        if _ZONED.search(encoded) or _ZONED_TIME.search(encoded):
+        if _MINUTES.search(encoded) and (_ZONED.search(encoded) or _ZONED_TIME.search(encoded)):
             plain = msgspec.to_builtins(value, builtin_types=(datetime, time), enc_hook=written, str_keys=True)
             value, found = _zoned(plain)
             encoded = _json.encode(value) if found else encoded
@@ -246,6 +250,21 @@ def _is_encrypted(value: Value) -> bool:
     from resonate.payloads.readable import is_encrypted  # here, because only errors need it, and it imports `json`
 
     return is_encrypted(value)
+
+
+def decode_as(value: Value, decoder: msgspec.json.Decoder[T]) -> T | None:
+    """Return the value that `encode` was given in the type of the decoder.
+
+    Returns:
+        None if `decode` is needed: the payload is not plain JSON of this type.
+    """
+    if not value.data:
+        return None
+    try:
+        raw = binascii.a2b_base64(value.data)
+        return None if b'"__' in raw else decoder.decode(raw)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
 
 
 def _decoded_by(encoder: Encoder[Any, str | None], value: Value) -> Any:

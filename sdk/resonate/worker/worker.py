@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from msgspec import Struct, ValidationError, convert
+from msgspec import Struct, ValidationError, convert, json
 from msgspec.structs import replace
 
 from resonate.encoders import Encoder
@@ -67,6 +67,9 @@ class Call(Struct):
     args: list[Any] | None = None
     kwargs: dict[str, Any] | None = None
     version: int | None = None
+
+
+_calls = json.Decoder(Call)
 
 
 class RootFunction(Struct):
@@ -397,6 +400,8 @@ class Worker:
         Raises:
             PayloadError: the call cannot be read.
         """
+        if encoder is None and (plain := codec.decode_as(promise.param, _calls)) is not None:
+            return plain
         try:
             return convert(codec.decode(promise.param, encoder=encoder), Call)
         except (PayloadError, ValidationError) as error:

@@ -10,6 +10,7 @@ So a thread that finds another one at the lock pauses, and looks again when it r
 from __future__ import annotations
 
 import threading
+from threading import get_ident
 from types import TracebackType
 from typing import Final
 
@@ -35,13 +36,13 @@ class Turns:
         self._thread = 0
 
     def __enter__(self) -> None:
-        thread = threading.get_ident()
+        thread = get_ident()
         if self._thread and self._thread != thread:
             self._pause()
         self._thread = thread
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
-        if self._thread == threading.get_ident():
+        if self._thread == get_ident():
             self._thread = 0
 
     def _pause(self) -> None:

@@ -50,7 +50,7 @@ def _entered(interceptors: Sequence[Interceptor], work: Work) -> ExitStack:
         work.attempt,
         info.headers,
         MappingProxyType(work.tags),
-        work.context.replaying,
+        work.state.replaying,
     )
     with ExitStack() as exits:
         for interceptor in interceptors:

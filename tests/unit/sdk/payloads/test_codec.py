@@ -197,6 +197,22 @@ def test_payload_that_is_not_base64_json_is_an_error(subtests: pytest.Subtests) 
             codec.decode(Value(data=data))
 
 
+def test_payload_is_read_in_a_type_only_if_it_is_plain(subtests: pytest.Subtests) -> None:
+    decoder = msgspec.json.Decoder(list[int])
+    assert codec.decode_as(codec.encode([1, 2], "it"), decoder) == [1, 2]
+
+    others: dict[str, Value] = {
+        "nothing": EMPTY,
+        "another type": codec.encode(["a"], "it"),
+        "a number with a name": codec.encode([math.inf], "it"),
+        "not JSON": Value(data="bm90IEpTT04="),
+        "not base64": Value(data="a"),
+    }
+    for name, payload in others.items():
+        with subtests.test(name):
+            assert codec.decode_as(payload, decoder) is None
+
+
 def test_outcome_of_a_promise_is_its_value_or_its_error() -> None:
     assert codec.outcome_of(rejected(codec.encode([1, 2], "x"), "resolved"), tuple[int, int]) == (1, 2)
     with pytest.raises(KeyError, match="gone"):
