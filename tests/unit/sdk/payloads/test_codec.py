@@ -197,7 +197,7 @@ def test_payload_that_is_not_base64_json_is_an_error(subtests: pytest.Subtests) 
             codec.decode(Value(data=data))
 
 
-def test_payload_is_read_in_a_type_only_if_it_is_plain(subtests: pytest.Subtests) -> None:
+def test_payload_is_read_in_a_type_if_plain(subtests: pytest.Subtests) -> None:
     decoder = msgspec.json.Decoder(list[int])
     assert codec.decode_as(codec.encode([1, 2], "it"), decoder) == [1, 2]
 
