@@ -24,7 +24,7 @@ from resonate_store.documented import PAGE, Documented
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / PAGE).read_text(encoding="utf-8")
 SOURCES = [path for folder in ("sdk", "store", "infra") for path in sorted((ROOT / folder).rglob("*.py"))]
-NOT_LOADED = ("__main__", "resonate_infra.project.files", "resonate_infra.conformance.plugin")
+NOT_LOADED = ("__main__", "resonate_infra.project.files", "resonate_infra.conformance.plugin", "resonate_infra.cdk")
 OF_USERS = {Canceled, ApplicationError}
 """Errors on the page that are those of a user's function or of asyncio, and have no note."""
 

@@ -26,7 +26,18 @@ DOCS = ROOT / "docs"
 SEARCH = ROOT / "tests" / "support" / "docs" / "search.js"
 PUBLIC = ("resonate", "resonate.testing", "resonate.stores", "resonate.message_sources", "resonate_infra.triggers")
 """Modules whose `__all__` is public."""
-DEFINING = ("errors", "retry_policies", "encoders", "encryption", "executions", "promises", "schedules", "tracing")
+DEFINING = (
+    "aws_lambda.powertools",
+    "encoders",
+    "encryption",
+    "errors",
+    "executions",
+    "interceptors",
+    "promises",
+    "retry_policies",
+    "schedules",
+    "tracing",
+)
 """Modules of `resonate` whose own classes are public."""
 NOT_PUBLIC = {
     "resonate.encryption.EncryptedStore",
@@ -101,7 +112,7 @@ def test_llms_text_has_each_page_of_the_navigation(site: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "AGENTS.md", "CHANGELOG.md", "tests/README.md"])
-def test_links_of_a_page_outside_of_the_site_lead_to_headings(name: str) -> None:
+def test_links_of_a_page_outside_the_site_lead_to_headings(name: str) -> None:
     dead: list[str] = []
     for token in MarkdownIt("commonmark").enable("table").parse((ROOT / name).read_text(encoding="utf-8")):
         for link in (str(child.attrs["href"]) for child in token.children or () if child.type == "link_open"):

@@ -88,4 +88,4 @@ def test_new_project_of_the_page_passes_on_the_offline_stack(tmp_path: Path, mon
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout
-    assert "3 passed" in done.stdout
+    assert "4 passed" in done.stdout

@@ -10,7 +10,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Generator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -284,8 +283,10 @@ def server_that_does_not_run() -> None:
 
 @says("output", "warning: resonate-sdk 0.6.7", "both are imported as `resonate`", "pip uninstall resonate-sdk")
 def official_sdk_beside_this_one() -> str:
-    with patch("importlib.metadata.version", lambda name: "0.6.7" if name == "resonate-sdk" else version(name)):
-        return CommandLine().run("--version").err
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "resonate_sdk-0.6.7.dist-info").mkdir()
+        with patch.object(sys, "path", [folder, *sys.path]):
+            return CommandLine().run("--version").err
 
 
 @says("output", "flow.py:3", "RS005", "ctx.sleep")

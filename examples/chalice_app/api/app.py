@@ -5,7 +5,7 @@ Deployed, it is a Lambda function: it has no state, and starts no threads.
 
 from typing import Any
 
-from chalice import BadRequestError, Chalice, Response
+from chalice.app import BadRequestError, Chalice, Response
 
 from resonate import Resonate
 from resonate_infra.frameworks.chalice import accepted, add_status_route
@@ -17,6 +17,7 @@ add_status_route(app, resonate, functions=["fulfil"])
 
 @app.route("/orders", methods=["POST"])
 def order() -> Response:
+    assert app.current_request is not None
     body: Any = app.current_request.json_body
     try:
         id, item = f"order-{int(body['number'])}", str(body["item"])

@@ -35,6 +35,7 @@ __all__ = [
     "ForeignPromiseError",
     "ForkError",
     "InboxFullError",
+    "InterceptorError",
     "MessageConflictError",
     "MessageError",
     "MessagesNotSupportedError",

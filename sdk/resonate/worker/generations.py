@@ -4,14 +4,20 @@ G6)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from resonate.engine.actions import Continued
 from resonate.engine.history import may_belong
-from resonate.errors import refusal
+from resonate.engine.model import Kind, Lineage
+from resonate.errors import SignatureError, refusal
 from resonate.idempotency import belongs_elsewhere
+from resonate.payloads.fitting import Unfit
 from resonate.worker.lease import Lease, Lost
+from resonate.workflow.continuation import Callee
+from resonate.workflow.signatures import Signature
 from resonate_store.interface import DamagedRecord, Store, StoreError, whole
 from resonate_store.model.clock import Clock
 from resonate_store.model.execution_requests import TaskContinueAs
@@ -105,3 +111,34 @@ def _messages(store: Store, generation: int, id: str) -> Iterator[PromiseView]:
 def is_older(promise: PromiseView) -> bool:
     """Return whether a record of an execution may be older than its history: its arguments, or a message that waits."""
     return promise.id.endswith("+0") or (MESSAGE in promise.tags and TAKEN not in promise.tags)
+
+
+class RootFunction(Struct):
+    """Function of a task, with what stays the same in all histories that call it.
+
+    Attributes:
+        callee: the function.
+        signature: its parameters and result.
+        validate: whether arguments that do not fit are refused.
+        kind: what a call of it makes.
+        key: the idempotency key of the task.
+        lineage: what its children inherit.
+    """
+
+    callee: Callee
+    signature: Signature
+    validate: bool
+    kind: Kind
+    key: str
+    lineage: Lineage
+
+    def restored(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Return arguments as their annotated types.
+
+        Raises:
+            SignatureError: an argument does not fit.
+        """
+        try:
+            return self.signature.arguments(args, kwargs, strict=self.validate)
+        except Unfit as unfit:
+            raise SignatureError(f"{self.callee.name}: {unfit}") from None

@@ -36,8 +36,7 @@ from resonate.errors.mistakes import NotRegisteredError
 from resonate.idempotency import KEYS, ForkNames
 from resonate.interceptors import headers_of
 from resonate.payloads import codec
-from resonate.payloads.fitting import Unfit
-from resonate.worker.generations import NO_GENERATIONS, is_older, later_generation
+from resonate.worker.generations import NO_GENERATIONS, RootFunction, is_older, later_generation
 from resonate.worker.lease import Lease, Lost
 from resonate.worker.resources import Resources
 from resonate.worker.task_run import HandOver, Report, TaskRun
@@ -45,7 +44,7 @@ from resonate.workflow.context import Info
 from resonate.workflow.continuation import Callee, RootContext
 from resonate.workflow.options import DEFAULT_TARGET, UNSET, Options
 from resonate.workflow.registry import Registry
-from resonate.workflow.signatures import Signature, check, signature_of
+from resonate.workflow.signatures import check, signature_of
 from resonate_store.interface import StoreError, whole
 from resonate_store.model.addresses import FunctionVersion
 from resonate_store.model.records import PromiseView, Task
@@ -70,26 +69,6 @@ class Call(Struct):
 
 
 _calls = json.Decoder(Call)
-
-
-class RootFunction(Struct):
-    """Function of a task, with what stays the same in all histories that call it.
-
-    Attributes:
-        callee: the function.
-        signature: its parameters and result.
-        validate: whether arguments that do not fit are refused.
-        kind: what a call of it makes.
-        key: the idempotency key of the task.
-        lineage: what its children inherit.
-    """
-
-    callee: Callee
-    signature: Signature
-    validate: bool
-    kind: Kind
-    key: str
-    lineage: Lineage
 
 
 class Worker:
@@ -333,7 +312,7 @@ class Worker:
         try:
             if kwargs or not known.signature.least <= len(args) <= known.signature.most:
                 check(func, callee.name, args, kwargs)
-            args, kwargs = _restored(known, args, kwargs)
+            args, kwargs = known.restored(args, kwargs)
         except SignatureError as refused:
             # The deployment may be wrong, so an execution that an earlier one has begun is not rejected.
             if children is None:
@@ -416,18 +395,6 @@ class Worker:
                 ' {"func": name, "args": [...], "kwargs": {...}, "version": number}; if it was written with an encoder'
                 " that this process was not told of, give it to the registered function: function.options(encoder=...)"
             ) from None
-
-
-def _restored(function: RootFunction, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """Return arguments as their annotated types.
-
-    Raises:
-        SignatureError: an argument does not fit.
-    """
-    try:
-        return function.signature.arguments(args, kwargs, strict=function.validate)
-    except Unfit as unfit:
-        raise SignatureError(f"{function.callee.name}: {unfit}") from None
 
 
 def _lineage_of(promise: PromiseView) -> Lineage:

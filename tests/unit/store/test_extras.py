@@ -2,7 +2,7 @@ import pytest
 
 from resonate_store.extras import MissingExtra, extra
 
-MESSAGE = r"^a table needs nothing_like_it: pip install 'resonate-serverless\[aws\]'$"
+MESSAGE = r"(?m)^a table needs nothing_like_it: pip install 'resonate-serverless\[aws\]'$"
 
 
 def test_missing_extra_is_named() -> None:
