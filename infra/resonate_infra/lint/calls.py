@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from resonate_infra.lint.determinism import Found
+from resonate_infra.lint.determinism import CLIENTS, Found
 from resonate_infra.lint.source import AnyFunction, Namespace
 from resonate_infra.lint.workflows import BEGIN, LOCAL, REMOTE, Code, CommandCall, Workflows, command_of, is_context
 
@@ -20,13 +20,15 @@ _ITERATORS = frozenset(
     f"builtins.{name}" for name in ("iter", "map", "filter", "zip", "enumerate", "reversed", "range")
 )
 _FILES = frozenset({"builtins.open", "io.open", "codecs.open"})
-_CONNECTIONS = frozenset({"socket.socket", "socket.create_connection", "sqlite3.connect", "threading.local"})
+_CONNECTIONS = CLIENTS | {"socket.create_connection", "threading.local"}
 _EFFECTS = frozenset(
     {"charge", "pay", "refund", "transfer", "withdraw", "deposit", "buy", "purchase", "book", "reserve", "order"}
     | {"send", "email", "mail", "notify", "sms", "create", "insert", "post", "publish", "ship", "submit", "issue"}
 )
 """Words in the names of steps that look as if a repetition had a second effect."""
-_LIMITS = frozenset({"retry_policy", "at_most_once", "idempotency_key"})
+_READS = frozenset({"check", "count", "fetch", "find", "get", "has", "is", "list", "load", "look", "read", "search"})
+"""First words in the names of steps that only read."""
+_LIMITS = frozenset({"at_most_once", "idempotency_key"})
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 
 
@@ -35,12 +37,14 @@ class RemoteName(NamedTuple):
 
     Attributes:
         name: the name.
+        is_function: whether the command has the function itself, and this is the name in its file.
         code: the function with the command.
         node: the place of the name.
         command: the command.
     """
 
     name: str
+    is_function: bool
     code: Code
     node: ast.expr
     command: CommandCall
@@ -74,14 +78,39 @@ def check(code: Code) -> Iterator[Found]:
 
 
 def remote_names(code: Code) -> Iterator[RemoteName]:
-    """Yield the names that a workflow calls in its own program."""
+    """Yield the names, and functions without registration, that a workflow calls in its own program."""
     for command in code.commands():
         remote = command.method in REMOTE or (command.method == "map" and _is_remote_map(command))
         if not remote or not command.call.args or "target" in command.given:
             continue
         func = command.call.args[0]
         if isinstance(func, ast.Constant) and isinstance(func.value, str):
-            yield RemoteName(func.value, code, func, command)
+            yield RemoteName(func.value, False, code, func, command)
+        elif isinstance(func, ast.Name) and (target := _unregistered(code.space, func)) is not None:
+            yield RemoteName(target.name, True, code, func, command)
+
+
+def _unregistered(space: Namespace, func: ast.Name) -> Namespace | None:
+    """Return the function of the file that a name is, if the file does not register it in any way."""
+    target = space.function(func)
+    return None if target is None or target.registered or _has_other_uses(target) else target
+
+
+def _has_other_uses(target: Namespace) -> bool:
+    """Return whether a function is decorated, or used other than in calls and commands: that may register it."""
+    if getattr(target.node, "decorator_list", ()):
+        return True
+    source, home = target.source, target.parent
+    for space in source.spaces.values():
+        if target.name not in space.loads or space.find(target.name) is not home:
+            continue
+        for node in space.nodes:
+            if isinstance(node, ast.Name) and node.id == target.name and isinstance(node.ctx, ast.Load):
+                call = source.parents.get(node)
+                called = isinstance(call, ast.Call) and (call.func is node or command_of(space, call) is not None)
+                if not called:
+                    return True
+    return False
 
 
 def effects(code: Code, workflows: Workflows) -> Iterator[Found]:
@@ -93,9 +122,9 @@ def effects(code: Code, workflows: Workflows) -> Iterator[Found]:
             continue
         func = command.call.args[0]
         name = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
-        words = {word.lower() for word in _WORD.findall(name)}
+        words = [word.lower() for word in _WORD.findall(name)]
         step = code.space.function(func)
-        if not words & _EFFECTS or _LIMITS & command.given.keys():
+        if not _EFFECTS.intersection(words) or words[0] in _READS or _LIMITS & command.given.keys():
             continue
         if step is not None and (workflows.is_workflow(step) or _has_key(step)):
             continue

@@ -56,6 +56,7 @@ def check(paths: Iterable[Path], codes: frozenset[str]) -> Checked:
     unreadable: list[UnreadableFile] = []
     remote: list[calls.RemoteName] = []
     names: set[str | None] = set()
+    functions: set[str | None] = set()
     seen: set[str] = set()
     workflows = 0
     all_register = True
@@ -77,14 +78,16 @@ def check(paths: Iterable[Path], codes: frozenset[str]) -> Checked:
             seen.add(shown)
             workflows += found.count
             names |= found.names
+            functions |= found.functions
             for code in found.codes:
                 findings.update(_findings(code, found, codes))
                 if code.replayed and "RS401" in codes:
                     remote += calls.remote_names(code)
         all_register = all_register and registered
-    if all_register and None not in names:
+    if all_register:
         for each in remote:
-            if each.name not in names:
+            known = functions if each.is_function else names
+            if None not in known and each.name not in known:
                 findings.update(_finding("RS401", each.code, each.node, each.message))
     ordered = sorted(findings, key=lambda each: (each.path, each.line, each.column, each.code))
     return Checked(ordered, unreadable, len(seen) - len(unreadable), workflows)

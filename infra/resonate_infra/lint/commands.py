@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from resonate_infra.lint.determinism import Found
-from resonate_infra.lint.source import Namespace, SourceFile
+from resonate_infra.lint.source import AnyFunction, Namespace, SourceFile
 from resonate_infra.lint.workflows import BEGIN, WAITS, Code, CommandCall, command_of, is_context
 
 _AWAITS = ast.Yield | ast.YieldFrom | ast.Await
@@ -43,6 +43,7 @@ def check(code: Code) -> Iterator[Found]:
             yield from _mapped_set(code, command)
     yield from _continuations(code)
     if code.replayed:
+        yield from _unstarted(code)
         yield from _loops(code)
 
 
@@ -57,7 +58,9 @@ def _unused(code: Code, command: CommandCall) -> str | None:
     if _is_used_at_once(source, parent, whole):
         return "it is used in place of its result"
     if (name := _assigned(parent, whole)) is not None:
-        return None if _read(code.space, name) else f"`{name}` is not used"
+        if not _read(code.space, name):
+            return f"`{name}` is not used"
+        return f"`{name}` is used in place of its result" if _only_used_as_value(code.space, name) else None
     part: ast.AST = whole
     while isinstance(parent, ast.List | ast.Tuple | ast.Dict | ast.Set):
         part, parent = parent, source.parents.get(parent)
@@ -121,10 +124,40 @@ def _dropped(code: Code, command: CommandCall) -> Iterator[Found]:
         return
     parent = source.parents.get(awaited)
     name = _assigned(parent, awaited)
-    if isinstance(parent, ast.Expr) or (name and not name.startswith("_") and not _read(code.space, name)):
+    if name and _read(code.space, name) and _only_used_as_value(code.space, name):
+        text = f"the promise `{name}` of `{command.text}` in {code.where} is used in place of its result"
+        yield "RS103", awaited, f"{text}: `{code.awaits} {name}` gives the result"
+    elif isinstance(parent, ast.Expr) or (name and not name.startswith("_") and not _read(code.space, name)):
         text = f"the promise of `{command.text}` in {code.where} is not kept"
         way = f"keep it and `{code.awaits}` it, or use `ctx.detached`"
         yield "RS103", awaited, f"{text}: the workflow waits for it when it returns, but gets no error of it; {way}"
+
+
+def _only_used_as_value(space: Namespace, name: str) -> bool:
+    """Return whether a variable is read only where its value is used at once, so that nothing awaits what it holds."""
+    if space.find(name) is not space or any(inner.reads(name) for inner in space.inner):
+        return False
+    source = space.source
+    reads = [node for node in space.nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
+    return all(_is_used_at_once(source, source.parents.get(node), node) for node in reads if node.id == name)
+
+
+def _unstarted(code: Code) -> Iterator[Found]:
+    """Yield calls of generators and async functions of the file whose objects are dropped: their code never runs."""
+    for node in code.space.nodes:
+        if not isinstance(node, ast.Expr) or not isinstance(call := node.value, ast.Call):
+            continue
+        target = code.space.function(call.func)
+        if target is None or not (target.yields or target.is_async) or not isinstance(target.node, AnyFunction):
+            continue
+        if target.node.decorator_list:
+            continue
+        text = f"`{target.name}(...)`"
+        if target.is_async:
+            way, why = f"await {text[1:-1]}", "it is not awaited"
+        else:
+            way, why = f"yield from {text[1:-1]}", "its generator is dropped"
+        yield "RS101", call, f"{text} in {code.where} is not carried out, because {why}: write `{way}`"
 
 
 def _continuations(code: Code) -> Iterator[Found]:

@@ -27,6 +27,7 @@ _SEEDED = frozenset(
     {"random.Random", "numpy.random.default_rng", "numpy.random.RandomState", "numpy.random.SeedSequence"}
 )
 """Generators that repeat their numbers if they get a seed."""
+_GENERATORS = _SEEDED | {"random.SystemRandom", "secrets.SystemRandom"}
 _NOT_DRAWN = frozenset({"secrets.compare_digest", "numpy.random.Generator"})
 
 _IDS = frozenset(
@@ -55,7 +56,7 @@ _IO = frozenset(
     }
     | {f"shutil.{name}" for name in ("copy", "copy2", "copyfile", "copytree", "move", "rmtree", "make_archive")}
 )
-_CLIENTS = frozenset(
+CLIENTS = frozenset(
     {"boto3.client", "boto3.resource", "boto3.Session", "boto3.session.Session", "requests.Session", "requests.session"}
     | {"httpx.Client", "httpx.AsyncClient", "aiohttp.ClientSession", "urllib3.PoolManager", "socket.socket"}
     | {"http.client.HTTPConnection", "http.client.HTTPSConnection", "smtplib.SMTP", "smtplib.SMTP_SSL", "ftplib.FTP"}
@@ -123,7 +124,7 @@ def _call(code: Code, node: ast.Call) -> Iterator[Found]:
     elif name in _IDS:
         way = "make it in a step, or derive it from `ctx.id`"
         yield "RS003", node, f"{shown} in {where} gives another id at each replay: {way}"
-    elif name in _IO or name in _CLIENTS:
+    elif name in _IO or name in CLIENTS:
         yield "RS004", node, f"{shown} in {where} is repeated by each replay: {_step(code)}"
     elif name in _SLEEPS:
         way = f"write `{code.awaits} ctx.sleep(...)`"
@@ -150,9 +151,17 @@ def _method(code: Code, node: ast.Call) -> Iterator[Found]:
     if (
         method in _OF_FILES
         or (method in _OF_PATHS and _made_by(code.space, of) in _PATHS)
-        or (isinstance(of, ast.Name) and _made_by(code.space, of) in _CLIENTS)
+        or (isinstance(of, ast.Name) and _made_by(code.space, of) in CLIENTS)
     ):
         yield "RS004", node, f"{shown} in {code.where} is repeated by each replay: {_step(code)}"
+    elif isinstance(of, ast.Name) and _is_of_module(code.space, of.id) and _made_by(code.space, of) in _GENERATORS:
+        way = "draw in a step, or from a generator that the workflow makes with a seed"
+        yield "RS002", node, f"{shown} in {code.where} gives another value at each replay: {way}"
+
+
+def _is_of_module(space: Namespace, name: str) -> bool:
+    """Return whether a name is a variable of the module. All executions of a process share what it holds."""
+    return space.find(name) is space.source.module
 
 
 def _made_by(space: Namespace, node: ast.expr) -> str | None:

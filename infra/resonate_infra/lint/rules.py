@@ -55,7 +55,7 @@ RULES: dict[str, LintRule] = {
             "RS402",
             "effect-may-repeat",
             "note",
-            "A step with an effect outside has no limit of its retries and no key.",
+            "A step with an effect outside has no key, and may run twice.",
         ),
     )
 }

@@ -45,6 +45,7 @@ class Namespace:
         loads: the names that it reads.
         yields: whether it is a generator.
         context: the name of its parameter for the context of Resonate, if it has one.
+        registered: whether its file registers it as a function of Resonate.
     """
 
     __slots__ = (
@@ -60,6 +61,7 @@ class Namespace:
         "outer",
         "parent",
         "rebound",
+        "registered",
         "source",
         "yields",
     )
@@ -77,6 +79,7 @@ class Namespace:
         self.loads: set[str] = set()
         self.yields = False
         self.context: str | None = None
+        self.registered = False
         self._globals: set[str] = set()
         self._nonlocals: set[str] = set()
         if parent is not None:
@@ -86,6 +89,14 @@ class Namespace:
     def is_async(self) -> bool:
         """Whether it is an async function."""
         return isinstance(self.node, ast.AsyncFunctionDef)
+
+    @property
+    def is_method(self) -> bool:
+        """Whether it is a function of a class, with a first parameter for the object."""
+        if self.parent is None or not isinstance(self.parent.node, ast.ClassDef):
+            return False
+        decorators = getattr(self.node, "decorator_list", ())
+        return not any(isinstance(each, ast.Name) and each.id == "staticmethod" for each in decorators)
 
     @property
     def parameters(self) -> list[ast.arg]:

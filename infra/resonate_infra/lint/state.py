@@ -28,6 +28,7 @@ def check(code: Code) -> Iterator[Found]:
     """Yield changes of shared state, and reads of module variables that change."""
     if code.replayed:
         yield from _module_state(code)
+        yield from _object_state(code)
         yield from _branches(code)
 
 
@@ -53,6 +54,23 @@ def _module_state(code: Code) -> Iterator[Found]:
         if space.find(node.id) is module and not {(node.id, "read"), (node.id, "write")} & seen:
             seen.add((node.id, "read"))
             yield "RS008", node, _text(code, node.id, "reads")
+
+
+def _object_state(code: Code) -> Iterator[Found]:
+    """Yield one finding for each attribute that a method of a registered object assigns to it."""
+    space = code.space
+    bound = space.registered and space.is_method and not getattr(space.node, "decorator_list", ())
+    if not bound or not space.parameters:
+        return
+    this, seen = space.parameters[0].arg, set[str]()
+    for node in space.nodes:
+        if not isinstance(node, ast.Attribute) or isinstance(node.ctx, ast.Load) or node.attr in seen:
+            continue
+        if isinstance(node.value, ast.Name) and node.value.id == this:
+            seen.add(node.attr)
+            why = "all executions of a process share, and a replay in another process does not find"
+            text = f"{code.where.rstrip(',')} writes `{this}.{node.attr}`, which {why}"
+            yield "RS008", node, f"{text}: keep it in a local variable, or write it in a step"
 
 
 def _text(code: Code, name: str, does: str) -> str:

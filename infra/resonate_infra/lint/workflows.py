@@ -172,6 +172,7 @@ class Workflows:
     Attributes:
         codes: the functions to check.
         names: the names that the file registers. None is among them if one is computed.
+        functions: the names of the functions that it registers. None is among them if one is not known.
         registers: whether the file registers a function of Resonate.
         count: the number of workflows.
     """
@@ -179,6 +180,7 @@ class Workflows:
     def __init__(self, source: SourceFile) -> None:
         self.source = source
         self.names: set[str | None] = set()
+        self.functions: set[str | None] = set()
         self._registered: set[Namespace] = set()
         self._imports_resonate = any(origin.split(".")[0] == "resonate" for origin in source.origins.values())
         self.registers = False
@@ -212,17 +214,28 @@ class Workflows:
             return
         curried = isinstance(around, ast.Call) and around.func is call
         given = around.args if curried and isinstance(around, ast.Call) else call.args
-        target = space.function(given[0]) if given else None
+        target = (space.function(given[0]) or self._method(given[0])) if given else None
         if target is not None:
             self._register(target, call)
             return
         self.registers = self.registers or self._imports_resonate
-        self.names.add(registered_name(call, _last_name(space, given[0]) if given else None))
+        last = _last_name(space, given[0]) if given else None
+        self.names.add(registered_name(call, last))
+        self.functions.add(last)
 
     def _register(self, space: Namespace, call: ast.Call | None) -> None:
         if _first(space) is not None:
             self._registered.add(space)
+            space.registered = True
             self.names.add(registered_name(call, space.name))
+            self.functions.add(space.name)
+
+    def _method(self, node: ast.expr) -> Namespace | None:
+        """Return the method that an attribute names, if one class of the file has a method of this name."""
+        if not isinstance(node, ast.Attribute):
+            return None
+        found = [space for space in self.source.functions if space.name == node.attr and space.is_method]
+        return found[0] if len(found) == 1 else None
 
     def _contexts(self) -> None:
         for space in self.source.functions:
@@ -303,11 +316,7 @@ class Workflows:
 
 def _first(space: Namespace) -> ast.arg | None:
     """Return the parameter of a function for its context."""
-    parameters = space.parameters
-    if space.parent is not None and isinstance(space.parent.node, ast.ClassDef):
-        decorators = getattr(space.node, "decorator_list", ())
-        if not any(isinstance(each, ast.Name) and each.id == "staticmethod" for each in decorators):
-            parameters = parameters[1:]
+    parameters = space.parameters[1:] if space.is_method else space.parameters
     return parameters[0] if parameters else None
 
 

@@ -115,12 +115,13 @@ def test_name_that_is_not_registered_is_found(command: str, unknown: bool, tmp_p
         ("def charge(ctx, a): print({'Idempotency-Key': a})", "", False),
         ("def charge(ctx, a): yield ctx.sleep(1)", "", False),
         ("def charge(ctx, a): print(a)", ".options(at_most_once=True)", False),
-        ("def charge(ctx, a): print(a)", ".options(retry_policy=Never())", False),
+        ("def charge(ctx, a): print(a)", ".options(retry_policy=Never())", True),
+        ("def find_charge(ctx, a): print(a)", "", False),
         ("def discharged(ctx, a): print(a)", "", False),
         ("def read(ctx, a): print(a)", "", False),
     ],
 )
-def test_step_with_an_effect_and_no_limit_is_found(step: str, options: str, repeats: bool, tmp_path: Path) -> None:
+def test_step_with_an_effect_and_no_key_is_found(step: str, options: str, repeats: bool, tmp_path: Path) -> None:
     name = step.removeprefix("def ").partition("(")[0]
     text = f"the step `{name}` in the workflow `flow` may run again after it had its effect"
     way = "pass an idempotency key such as `ctx.id` to the service, or give `.options(at_most_once=True)`"

@@ -176,6 +176,7 @@ resonate.register(name="k")(f)
     found = workflows(IMPORT + text)
 
     assert found.names == {"f", "g", "h", "i", "j", "k"}
+    assert found.functions == {"f", "g_2", "h"}
     assert found.registers
     assert not workflows("admin.register(Model)").registers
 
