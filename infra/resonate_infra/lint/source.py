@@ -162,17 +162,34 @@ class Namespace:
         return None
 
     def function(self, node: ast.AST) -> Namespace | None:
-        """Return the function of this file that an expression names, or the lambda that it is."""
+        """Return the function of this file that an expression names, or the lambda that it is.
+
+        `self.name` is the method of the class around.
+        """
         if isinstance(node, ast.Lambda):
             return self.source.spaces.get(node)
         if isinstance(node, ast.Attribute) and node.attr == "func":  # of a registered function
             node = node.value
-        if not isinstance(node, ast.Name) or (home := self.find(node.id)) is None:
-            return None
-        binders = home.binders.get(node.id, [])
+        home, name = self._home_of(node)
+        binders = home.binders.get(name, []) if home is not None else []
         if len(binders) == 1 and isinstance(binders[0], AnyFunction):
             return self.source.spaces.get(binders[0])
         return None
+
+    def _home_of(self, node: ast.AST) -> tuple[Namespace | None, str]:
+        """Return the namespace of a name or method, and the name."""
+        if isinstance(node, ast.Name):
+            return self.find(node.id), node.id
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            method = self.find(node.value.id)
+            if method is not None and method.is_this(node.value.id):
+                return method.parent, node.attr
+        return None, ""
+
+    def is_this(self, name: str) -> bool:
+        """Return whether a name is that of the object whose method this function is."""
+        first = self.parameters[0].arg if self.is_method and self.parameters else None
+        return name == first and len(self.binders[name]) == 1
 
     def values(self, name: str) -> list[ast.expr] | None:
         """Return the expressions that are assigned to a name that this namespace binds. None: not all are known."""

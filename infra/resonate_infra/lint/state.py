@@ -57,20 +57,29 @@ def _module_state(code: Code) -> Iterator[Found]:
 
 
 def _object_state(code: Code) -> Iterator[Found]:
-    """Yield one finding for each attribute that a method of a registered object assigns to it."""
-    space = code.space
-    bound = space.registered and space.is_method and not getattr(space.node, "decorator_list", ())
-    if not bound or not space.parameters:
-        return
-    this, seen = space.parameters[0].arg, set[str]()
-    for node in space.nodes:
-        if not isinstance(node, ast.Attribute) or isinstance(node.ctx, ast.Load) or node.attr in seen:
+    """Yield one finding for each attribute of a shared object that a function assigns."""
+    seen: set[str] = set()
+    for node in code.space.nodes:
+        if not isinstance(node, ast.Attribute) or isinstance(node.ctx, ast.Load):
             continue
-        if isinstance(node.value, ast.Name) and node.value.id == this:
-            seen.add(node.attr)
+        text = ast.unparse(node)
+        if text not in seen and isinstance(node.value, ast.Name) and _is_shared(code.space, node.value.id):
+            seen.add(text)
             why = "all executions of a process share, and a replay in another process does not find"
-            text = f"{code.where.rstrip(',')} writes `{this}.{node.attr}`, which {why}"
-            yield "RS008", node, f"{text}: keep it in a local variable, or write it in a step"
+            way = "keep it in a local variable, or write it in a step"
+            yield "RS008", node, f"{code.where.rstrip(',')} writes `{text}`, which {why}: {way}"
+
+
+def _is_shared(space: Namespace, name: str) -> bool:
+    """Return whether a name is a class or object of the module, or the object whose method is registered."""
+    home = space.find(name)
+    if home is None:
+        return False
+    if home is space.source.module:
+        binders = home.binders.get(name, [])
+        return bool(binders) and not any(isinstance(each, ast.alias) for each in binders)
+    decorated = getattr(home.node, "decorator_list", ())
+    return home.registered and home.is_this(name) and not decorated
 
 
 def _text(code: Code, name: str, does: str) -> str:

@@ -441,9 +441,9 @@ def _functions_of(command: CommandCall) -> Iterator[ast.expr]:
 
 
 def _called(space: Namespace) -> Iterator[Namespace]:
-    """Yield the functions of the file that a function calls directly."""
+    """Yield the functions of the file, and methods of its object, that a function calls directly."""
     for node in space.nodes:
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        if isinstance(node, ast.Call):
             target = space.function(node.func)
             if target is not None and isinstance(target.node, AnyFunction):
                 yield target

@@ -20,5 +20,24 @@ class Sender:
         self.last = text
 
 
+class Counter:
+    total = 0
+
+
+counter = Counter()
+
+
+@resonate.register
+def count(ctx: Context, text: str):
+    Counter.total += 1  # RS008
+    yield ctx.run(show, text)
+    counter.total = len(text)  # RS008
+    counter.total = Counter.total
+
+
+def show(ctx: Context, text: str) -> None:
+    Counter.total += 1
+
+
 sender = Sender()
 resonate.register(sender.tell_all, name="tell-all")

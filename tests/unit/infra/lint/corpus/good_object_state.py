@@ -26,6 +26,13 @@ class Counter:
         return tally.total
 
 
+@resonate.register
+def count_one(ctx: Context, text: str):
+    counter = Counter(3)
+    counter.limit = yield ctx.run(measure, text)
+    return counter.limit
+
+
 def measure(ctx: Context, text: str) -> int:
     return len(text)
 
