@@ -20,7 +20,13 @@ _ITERATORS = frozenset(
     f"builtins.{name}" for name in ("iter", "map", "filter", "zip", "enumerate", "reversed", "range")
 )
 _FILES = frozenset({"builtins.open", "io.open", "codecs.open"})
-_CONNECTIONS = CLIENTS | {"socket.create_connection", "threading.local"}
+_OBJECTS = CLIENTS | {
+    "socket.create_connection",
+    "threading.local",
+    "threading.Thread",
+    "logging.getLogger",
+    "re.compile",
+}
 _EFFECTS = frozenset(
     {"charge", "pay", "refund", "transfer", "withdraw", "deposit", "buy", "purchase", "book", "reserve", "order"}
     | {"send", "email", "mail", "notify", "sms", "create", "insert", "post", "publish", "ship", "submit", "issue"}
@@ -88,6 +94,8 @@ def remote_names(code: Code) -> Iterator[RemoteName]:
             yield RemoteName(func.value, False, code, func, command)
         elif isinstance(func, ast.Name) and (target := _unregistered(code.space, func)) is not None:
             yield RemoteName(target.name, True, code, func, command)
+        elif isinstance(func, ast.Lambda):
+            yield RemoteName("lambda", True, code, func, command)
 
 
 def _unregistered(space: Namespace, func: ast.Name) -> Namespace | None:
@@ -148,6 +156,8 @@ def _travelling(command: CommandCall) -> list[ast.expr]:
     if command.method == "map" and _is_remote_map(command):
         items = command.call.args[1:2]
         return [part for each in items if isinstance(each, ast.List | ast.Tuple) for part in each.elts]
+    if command.method == "promise":
+        return [each.value for each in command.call.keywords if each.arg == "data"]
     if command.method in ("publish", "send"):
         first = 1 if command.method == "publish" else 2
         return [
@@ -178,6 +188,8 @@ def _kind(space: Namespace, node: ast.expr) -> str | None:
         return "a generator"
     if isinstance(node, ast.Call):
         return _made(space, node)
+    if isinstance(node, ast.Attribute) and (method := space.function(node)) is not None and method.is_method:
+        return f"the method `{method.name}`"
     if not isinstance(node, ast.Name):
         return None
     if is_context(space, node):
@@ -207,7 +219,7 @@ def _made(space: Namespace, call: ast.Call) -> str | None:
         return f"a `{name}`"
     if name in _ITERATORS:
         return f"`{(name or '').removeprefix('builtins.')}(...)`"
-    if name in _CONNECTIONS:
+    if name in _OBJECTS:
         return f"a `{name}`"
     if command_of(space, call) is not None:
         return None  # It is found as a command that is not yielded.

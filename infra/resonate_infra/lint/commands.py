@@ -26,7 +26,11 @@ _CONSUMERS = frozenset(
     f"builtins.{name}"
     for name in ("abs", "bool", "dict", "float", "int", "len", "list", "max", "min", "print", "range", "round", "set")
 ) | {f"builtins.{name}" for name in ("sorted", "str", "sum", "tuple", "enumerate", "zip", "any", "all")}
+_REDUCERS = frozenset(f"builtins.{name}" for name in ("sum", "max", "min", "any", "all"))
+_HOLDERS = ast.List | ast.Tuple | ast.Dict | ast.Set | ast.ListComp | ast.SetComp | ast.GeneratorExp
 _IN_ORDER = frozenset({f"builtins.{name}" for name in ("list", "tuple", "enumerate", "iter", "reversed")})
+_LAZY = {"builtins.map": 1, "builtins.filter": 1, "builtins.zip": 0}
+"""Functions that keep the order of iterables, and the first argument that is one."""
 _SETS = frozenset({"builtins.set", "builtins.frozenset"})
 _SET_METHODS = frozenset({"union", "intersection", "difference", "symmetric_difference"})
 
@@ -62,8 +66,10 @@ def _unused(code: Code, command: CommandCall) -> str | None:
             return f"`{name}` is not used"
         return f"`{name}` is used in place of its result" if _only_used_as_value(code.space, name) else None
     part: ast.AST = whole
-    while isinstance(parent, ast.List | ast.Tuple | ast.Dict | ast.Set):
+    while isinstance(parent, _HOLDERS) and part not in getattr(parent, "generators", ()):
         part, parent = parent, source.parents.get(parent)
+    if part is not whole and (problem := _held(code, parent, part)) is not None:
+        return problem
     if isinstance(parent, ast.Return) and (code.space.yields or code.space.is_async):
         return "it is returned"
     call = source.parents.get(parent) if isinstance(parent, ast.keyword) else parent
@@ -76,6 +82,16 @@ def _unused(code: Code, command: CommandCall) -> str | None:
     if outer.call is not call or outer.owner == "saga" or outer.method in WAITS or outer.method == "typesafe":
         return None
     return f"it is an argument of `{outer.text}`"
+
+
+def _held(code: Code, parent: ast.AST | None, holder: ast.AST) -> str | None:
+    """Return why a list or generator of commands does not carry them out. None: it does, or this is not known."""
+    if isinstance(parent, ast.Yield | ast.Await):
+        return "a list of commands is not a command (`ctx.all` is one)"
+    if isinstance(parent, ast.Call) and holder in parent.args and code.space.dotted(parent.func) in _REDUCERS:
+        return "it is used in place of its result"
+    name = _assigned(parent, holder)
+    return None if name is None or _read(code.space, name) else f"`{name}` is not used"
 
 
 def _user(source: SourceFile, node: ast.AST) -> ast.AST | None:
@@ -127,10 +143,29 @@ def _dropped(code: Code, command: CommandCall) -> Iterator[Found]:
     if name and _read(code.space, name) and _only_used_as_value(code.space, name):
         text = f"the promise `{name}` of `{command.text}` in {code.where} is used in place of its result"
         yield "RS103", awaited, f"{text}: `{code.awaits} {name}` gives the result"
-    elif isinstance(parent, ast.Expr) or (name and not name.startswith("_") and not _read(code.space, name)):
+    elif (
+        isinstance(parent, ast.Expr)
+        or _only_collected(code.space, parent)
+        or (name and not name.startswith("_") and not _read(code.space, name))
+    ):
         text = f"the promise of `{command.text}` in {code.where} is not kept"
         way = f"keep it and `{code.awaits}` it, or use `ctx.detached`"
         yield "RS103", awaited, f"{text}: the workflow waits for it when it returns, but gets no error of it; {way}"
+
+
+def _only_collected(space: Namespace, call: ast.AST | None) -> bool:
+    """Return whether a call appends a promise to a list of the function that nothing reads."""
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute) or call.func.attr != "append":
+        return False
+    of, source = call.func.value, space.source
+    if not isinstance(of, ast.Name) or space.find(of.id) is not space or any(each.reads(of.id) for each in space.inner):
+        return False
+    values = space.values(of.id)
+    if values is None or not all(isinstance(value, ast.List) for value in values):
+        return False
+    reads = [node for node in space.nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
+    parents = [source.parents.get(node) for node in reads if node.id == of.id]
+    return all(isinstance(each, ast.Attribute) and each.attr == "append" for each in parents)
 
 
 def _only_used_as_value(space: Namespace, name: str) -> bool:
@@ -177,10 +212,22 @@ def _loops(code: Code) -> Iterator[Found]:
         match node:
             case ast.For() if _is_set(code.space, node.iter) and _has_command(code, node.body):
                 yield "RS104", node.iter, _unordered(code)
+            case ast.While() if _has_command(code, node.body):
+                yield from (("RS104", call, _unordered(code)) for call in _popped(code, node))
             case ast.ListComp() | ast.GeneratorExp() | ast.DictComp() | ast.SetComp():
                 over_set = [each.iter for each in node.generators if _is_set(code.space, each.iter)]
                 if over_set and _has_command(code, [node]):
                     yield "RS104", over_set[0], _unordered(code)
+            case _:
+                pass
+
+
+def _popped(code: Code, loop: ast.While) -> Iterator[ast.Call]:
+    """Yield where a loop with commands takes a member out of a set."""
+    for node in ast.walk(loop):
+        match node:
+            case ast.Call(func=ast.Attribute(attr="pop", value=ast.Name() as of), args=[]) if _is_set(code.space, of):
+                yield node
             case _:
                 pass
 
@@ -205,21 +252,29 @@ def _is_set(space: Namespace, node: ast.expr, depth: int = 0) -> bool:
             return not all(isinstance(each, ast.Constant) and isinstance(each.value, int) for each in node.elts)
         case ast.SetComp():
             return True
+        case ast.List() | ast.Tuple():
+            return any(isinstance(each, ast.Starred) and _is_set(space, each.value, depth) for each in node.elts)
         case ast.BinOp(op=ast.BitOr() | ast.BitAnd() | ast.BitXor() | ast.Sub()):
-            return _is_set(space, node.left, depth) or (
-                not isinstance(node.op, ast.Sub) and _is_set(space, node.right, depth)
-            )
+            sides = [node.left] if isinstance(node.op, ast.Sub) else [node.left, node.right]
+            return any(_is_set(space, side, depth) or _is_keys(side) for side in sides)
         case ast.Call(func=ast.Attribute(attr=method)) if method in _SET_METHODS:
             return _is_set(space, node.func.value, depth) if isinstance(node.func, ast.Attribute) else False
         case ast.Call():
             name = space.dotted(node.func)
             if name in _SETS:
                 return not (node.args and _is_range(space, node.args[0]))
+            if name in _LAZY:
+                return any(_is_set(space, each, depth) for each in node.args[_LAZY[name] :])
             return name in _IN_ORDER and bool(node.args) and _is_set(space, node.args[0], depth)
         case ast.Name() if depth < 2:
             return _names_set(space, node, depth)
         case _:
             return False
+
+
+def _is_keys(node: ast.expr) -> bool:
+    """Return whether an expression gives the keys of a dictionary. What is combined of them is a set."""
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "keys"
 
 
 def _is_range(space: Namespace, node: ast.expr) -> bool:

@@ -49,7 +49,10 @@ _IO = frozenset(
     | {f"socket.{name}" for name in ("create_connection", "getaddrinfo", "gethostbyname", "create_server")}
     | {f"{client}.{name}" for client in ("requests", "httpx") for name in ("get", "post", "put", "patch", "delete")}
     | {f"{client}.{name}" for client in ("requests", "httpx") for name in ("head", "options", "request", "stream")}
-    | {"aiohttp.request", "urllib3.request", "webbrowser.open"}
+    | {"aiohttp.request", "urllib3.request", "webbrowser.open", "websockets.connect"}
+    | {f"pandas.read_{kind}" for kind in ("csv", "excel", "json", "parquet", "sql", "sql_query", "sql_table", "pickle")}
+    | {f"numpy.{name}" for name in ("load", "save", "savez", "loadtxt", "savetxt", "genfromtxt")}
+    | {"torch.load", "torch.save", "joblib.load", "joblib.dump"}
     | {
         f"tempfile.{name}"
         for name in ("NamedTemporaryFile", "TemporaryFile", "TemporaryDirectory", "mkstemp", "mkdtemp")
@@ -62,8 +65,14 @@ CLIENTS = frozenset(
     | {"http.client.HTTPConnection", "http.client.HTTPSConnection", "smtplib.SMTP", "smtplib.SMTP_SSL", "ftplib.FTP"}
     | {"sqlite3.connect", "psycopg.connect", "psycopg2.connect", "pymysql.connect", "asyncpg.connect"}
     | {"asyncpg.create_pool", "redis.Redis", "redis.StrictRedis", "redis.from_url", "pymongo.MongoClient"}
+    | {"sqlalchemy.create_engine", "sqlalchemy.ext.asyncio.create_async_engine", "mysql.connector.connect"}
+    | {"openai.OpenAI", "openai.AsyncOpenAI", "anthropic.Anthropic", "anthropic.AsyncAnthropic", "twilio.rest.Client"}
+    | {"google.cloud.storage.Client", "google.cloud.bigquery.Client", "elasticsearch.Elasticsearch"}
+    | {"kafka.KafkaProducer", "kafka.KafkaConsumer", "pika.BlockingConnection", "paramiko.SSHClient"}
+    | {"imaplib.IMAP4", "imaplib.IMAP4_SSL", "grpc.insecure_channel", "grpc.secure_channel"}
 )
 """Constructors of objects whose methods do input or output."""
+_OF_STRIPE = tuple(f".{verb}" for verb in ("create", "retrieve", "modify", "list", "cancel", "capture", "confirm"))
 _PATHS = frozenset(f"pathlib.{name}" for name in ("Path", "PosixPath", "WindowsPath"))
 _OF_PATHS = frozenset(
     {"exists", "is_file", "is_dir", "iterdir", "glob", "rglob", "mkdir", "rmdir", "unlink", "touch", "rename"}
@@ -124,7 +133,7 @@ def _call(code: Code, node: ast.Call) -> Iterator[Found]:
     elif name in _IDS:
         way = "make it in a step, or derive it from `ctx.id`"
         yield "RS003", node, f"{shown} in {where} gives another id at each replay: {way}"
-    elif name in _IO or name in CLIENTS:
+    elif name in _IO or name in CLIENTS or (name.startswith("stripe.") and name.endswith(_OF_STRIPE)):
         yield "RS004", node, f"{shown} in {where} is repeated by each replay: {_step(code)}"
     elif name in _SLEEPS:
         way = f"write `{code.awaits} ctx.sleep(...)`"
@@ -151,12 +160,19 @@ def _method(code: Code, node: ast.Call) -> Iterator[Found]:
     if (
         method in _OF_FILES
         or (method in _OF_PATHS and _made_by(code.space, of) in _PATHS)
-        or (isinstance(of, ast.Name) and _made_by(code.space, of) in CLIENTS)
+        or (isinstance(root := _root(of), ast.Name) and _made_by(code.space, root) in CLIENTS)
     ):
         yield "RS004", node, f"{shown} in {code.where} is repeated by each replay: {_step(code)}"
     elif isinstance(of, ast.Name) and _is_of_module(code.space, of.id) and _made_by(code.space, of) in _GENERATORS:
         way = "draw in a step, or from a generator that the workflow makes with a seed"
         yield "RS002", node, f"{shown} in {code.where} gives another value at each replay: {way}"
+
+
+def _root(node: ast.expr) -> ast.expr:
+    """Return the object that a chain of attributes begins with."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node
 
 
 def _is_of_module(space: Namespace, name: str) -> bool:

@@ -164,10 +164,12 @@ class Namespace:
     def function(self, node: ast.AST) -> Namespace | None:
         """Return the function of this file that an expression names, or the lambda that it is.
 
-        `self.name` is the method of the class around.
+        `self.name` is the method of the class around, and `functools.partial(f)` is `f`.
         """
         if isinstance(node, ast.Lambda):
             return self.source.spaces.get(node)
+        if isinstance(node, ast.Call) and node.args and self.dotted(node.func) == "functools.partial":
+            node = node.args[0]
         if isinstance(node, ast.Attribute) and node.attr == "func":  # of a registered function
             node = node.value
         home, name = self._home_of(node)

@@ -57,17 +57,23 @@ def _module_state(code: Code) -> Iterator[Found]:
 
 
 def _object_state(code: Code) -> Iterator[Found]:
-    """Yield one finding for each attribute of a shared object that a function assigns."""
+    """Yield one finding for each attribute of a shared object that a function assigns, or reads although it changes."""
     seen: set[str] = set()
-    for node in code.space.nodes:
-        if not isinstance(node, ast.Attribute) or isinstance(node.ctx, ast.Load):
-            continue
+    for node, name in _assigned_attributes(code.space):
         text = ast.unparse(node)
-        if text not in seen and isinstance(node.value, ast.Name) and _is_shared(code.space, node.value.id):
+        if text not in seen and _is_shared(code.space, name):
             seen.add(text)
             why = "all executions of a process share, and a replay in another process does not find"
             way = "keep it in a local variable, or write it in a step"
             yield "RS008", node, f"{code.where.rstrip(',')} writes `{text}`, which {why}: {way}"
+    module = code.source.module
+    changed = _changed_names(module)
+    for node in code.space.nodes:
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and isinstance(node.ctx, ast.Load):
+            text = f"{node.value.id}.{node.attr}"
+            if text in changed and text not in seen and code.space.find(node.value.id) is module:
+                seen.add(text)
+                yield "RS008", node, _text(code, text, "reads")
 
 
 def _is_shared(space: Namespace, name: str) -> bool:
@@ -92,16 +98,32 @@ def _text(code: Code, name: str, does: str) -> str:
 
 @lru_cache(maxsize=1)  # files are checked one after the other
 def _changed_names(module: Namespace) -> set[str]:
-    """Return the variables of a module that its functions change."""
+    """Return the variables of a module, and their attributes, that its functions change."""
     found = set(module.rebound)
     at_import = set(_called_at_import(module))
     for space in module.source.functions:
         if any(each in at_import for each in _with_outer(space)):
             continue
-        for _, name in _changes(space):
-            if space.find(name) is module and _is_container(module, name):
+        for node, name in _changes(space):
+            if space.find(name) is module and (_is_container(module, name) or _is_item(module, node, name)):
                 found.add(name)
+        for node, name in _assigned_attributes(space):
+            if _is_shared(space, name) and space.find(name) is module:
+                found.add(ast.unparse(node))
     return found
+
+
+def _is_item(module: Namespace, node: ast.AST, name: str) -> bool:
+    """Return whether a node changes an item of what the module holds in a variable of its own."""
+    binders = module.binders.get(name, ())
+    return isinstance(node, ast.Subscript) and not any(isinstance(each, ast.alias) for each in binders)
+
+
+def _assigned_attributes(space: Namespace) -> Iterator[tuple[ast.Attribute, str]]:
+    """Yield the attributes of variables that a function assigns, and the names of the variables."""
+    for node in space.nodes:
+        if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load) and isinstance(node.value, ast.Name):
+            yield node, node.value.id
 
 
 def _called_at_import(module: Namespace) -> Iterator[Namespace]:
@@ -184,5 +206,9 @@ def _shared(branch: Namespace, workflow: Namespace) -> Iterator[tuple[ast.AST, s
         if branch.find(node.id) is workflow:
             yield node, node.id
     for node, name in _changes(branch):
-        if branch.find(name) is workflow and _is_container(workflow, name) and command_of(branch, node) is None:
+        known = isinstance(node, ast.Subscript) or _is_container(workflow, name)
+        if branch.find(name) is workflow and known and command_of(branch, node) is None:
+            yield node, name
+    for node, name in _assigned_attributes(branch):
+        if branch.find(name) is workflow:
             yield node, name
