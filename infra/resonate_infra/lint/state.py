@@ -169,6 +169,8 @@ def _is_container(home: Namespace, name: str) -> bool:
 
 
 def _container(home: Namespace, value: ast.expr) -> bool:
+    if isinstance(value, ast.BinOp):
+        return isinstance(value.op, ast.Mult) and isinstance(value.left, ast.List)
     if isinstance(value, _LITERALS):
         return True
     return isinstance(value, ast.Call) and (home.dotted(value.func) or "") in _CONTAINERS | _NUMBERS
@@ -206,9 +208,20 @@ def _shared(branch: Namespace, workflow: Namespace) -> Iterator[tuple[ast.AST, s
         if branch.find(node.id) is workflow:
             yield node, node.id
     for node, name in _changes(branch):
-        known = isinstance(node, ast.Subscript) or _is_container(workflow, name)
-        if branch.find(name) is workflow and known and command_of(branch, node) is None:
+        if branch.find(name) is workflow and _is_container(workflow, name) and command_of(branch, node) is None:
             yield node, name
     for node, name in _assigned_attributes(branch):
-        if branch.find(name) is workflow:
+        if branch.find(name) is workflow and _is_object(workflow, name):
             yield node, name
+
+
+def _is_object(home: Namespace, name: str) -> bool:
+    """Return whether a variable holds an object that its function has made from a class of the file."""
+    values = home.values(name)
+    return bool(values) and all(isinstance(value, ast.Call) and _is_class(home, value.func) for value in values or ())
+
+
+def _is_class(space: Namespace, node: ast.expr) -> bool:
+    home = space.find(node.id) if isinstance(node, ast.Name) else None
+    binders = home.binders.get(node.id, []) if home is not None and isinstance(node, ast.Name) else []
+    return bool(binders) and all(isinstance(each, ast.ClassDef) for each in binders)
