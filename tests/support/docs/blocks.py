@@ -25,6 +25,8 @@ REASONS = {
     "needs an AWS account": r"\b(aws|sam|lambda|dynamo(db)?|repin)\b|--table|RESONATE_TABLE",
     "needs Docker": r"\bsam local\b",
     "needs an exporter of OpenTelemetry": r"opentelemetry",
+    "needs the environment of the CDK": r"\baws_cdk\b",
+    "shows other programs": r"\b(celery|apply_async|app\.task|asyncio)\b",
     "runs until Ctrl-C": r"\bresonate (dev|console)\b",
     "needs a server": r"http://localhost:\d+",
     "installs packages": r"\b(pip|make)\b",

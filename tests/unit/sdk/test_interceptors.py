@@ -6,7 +6,6 @@ import contextvars
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -347,11 +346,3 @@ def test_steps_beside_each_other_have_their_own_contextvars(connect: Connect) ->
 
     assert resonate.run("w", parent) == ["w.1", "w.2", "w"]
     assert tenant.get() == "nobody"
-
-
-def test_first_block_of_the_page_runs() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "interceptors.md").read_text(encoding="utf-8")
-    block = page.partition("```python\n")[2].partition("```")[0]
-    assert "assert resonate.run" in block
-
-    contextvars.copy_context().run(exec, block, {"__name__": "page"})
