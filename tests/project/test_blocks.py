@@ -13,8 +13,6 @@ from tests.support.docs.blocks import ROOT, Block, blocks_of, pages
 from tests.support.docs.parsing import BlockError, accept, commands_of, parse
 from tests.support.docs.running import PageRun, as_shown
 
-pytest_plugins = ["pytester"]
-
 RUN = ("python", "console", "setup", "ini")
 
 
@@ -42,12 +40,12 @@ def test_commands_in_sentences_are_those_of_the_command_line(page: Path, subtest
 @pytest.mark.parametrize(
     "page", [page for page in pages() if any(b.language in RUN and not b.reason for b in blocks_of(page))], ids=name_of
 )
-def test_blocks_of_page_run(page: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     blocks = [block for block in blocks_of(page) if block.language in RUN and block.reason is None]
 
-    PageRun(page, blocks, pytester, monkeypatch).run()
+    PageRun(page, blocks, tmp_path, monkeypatch).run()
 
 
 def a_block(text: str, tmp_path: Path) -> Block:

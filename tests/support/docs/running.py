@@ -44,15 +44,14 @@ class PageRun:
     Args:
         page: the page.
         blocks: its blocks that are run.
-        pytester: has the folder.
+        folder: an empty folder, in which they run.
         patch: undoes what the page does to this process.
     """
 
-    def __init__(self, page: Path, blocks: list[Block], pytester: pytest.Pytester, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, page: Path, blocks: list[Block], folder: Path, patch: pytest.MonkeyPatch) -> None:
         self._blocks = blocks
-        self._pytester = pytester
         self._patch = patch
-        self._folder = pytester.path
+        self._folder = folder
         self._page = page
         self._module = ModuleType(f"page_{page.stem.replace('-', '_')}")
         self._running = ExitStack()
@@ -124,8 +123,9 @@ class PageRun:
         tests = sum((self._folder / name).read_text(encoding="utf-8").count("\ndef test_") for name in names) + 1
         template = f"resonate_template={Path(__file__).parents[3] / 'template.yaml'}"
         plugin = ("-p", "resonate_infra.testing.plugin", "-o", template)
-        result = self._pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider", *plugin)
-        outcomes = result.parseoutcomes()
-        assert outcomes.keys() <= {"passed"}, f"{self._page}: {outcomes}"
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin]
+        done = subprocess.run(command, cwd=self._folder, capture_output=True, text=True, check=False, timeout=120)
+        outcomes = pytest.RunResult.parse_summary_nouns(done.stdout.splitlines())
+        assert outcomes.keys() <= {"passed"}, f"{self._page}:\n{done.stdout}{done.stderr}"
         # Parametrised tests count several times.
         assert outcomes["passed"] >= tests

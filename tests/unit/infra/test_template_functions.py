@@ -251,7 +251,7 @@ def test_existing_table_and_bucket_replace_new_ones() -> None:
 
 
 def test_worker_of_project_may_use_values_of_former_tables(tmp_path: Path) -> None:
-    text = (ROOT / "infra/resonate_infra/project/template.yaml").read_text(encoding="utf-8")
+    text = (ROOT / "infra/resonate_infra/project/worker/template.yaml").read_text(encoding="utf-8")
     copy = tmp_path / "template.yaml"
     copy.write_text(text.replace("AWS::SSM::Parameter::Value<String>", "String"))
     for former, prefix in (("", "books/"), ("damaged", "")):
@@ -347,7 +347,9 @@ def test_versions_and_alias_are_invoked_as_the_function_is() -> None:
 
 def test_functions_may_invoke_each_other_in_long_chains() -> None:
     """Lambda drops the 17th invocation of a function in one chain of requests, unless the function allows it."""
-    project = yaml_parse((ROOT / "infra" / "resonate_infra" / "project" / "template.yaml").read_text())["Resources"]
+    project = yaml_parse((ROOT / "infra" / "resonate_infra" / "project" / "worker" / "template.yaml").read_text())[
+        "Resources"
+    ]
     theirs = [each["Properties"] for each in project.values() if each["Type"] == "AWS::Serverless::Function"]
     ours = [properties()[function] for function in of_type("Lambda::Function")]
     assert {each["RecursiveLoop"] for each in (*ours, *theirs)} == {"Allow"}

@@ -26,25 +26,26 @@ _PLAIN = frozenset(("S", "N", "BOOL", "NULL"))
 _size = DynamoType.size
 _cast_value: Callable[[Any], Any] = vars(DynamoType)["cast_value"].fget
 _deepcopy = DynamoType.__deepcopy__
+_item_size = Item.size
 _project = Item.project
 _lex: Callable[[Any], deque[Any]] = vars(ConditionExpressionParser)["_lex_condition_expression"]
 
 
 @contextmanager
-def fast() -> Generator[None]:
-    """Use the faster operations while the block runs."""
-    replacements: list[tuple[Any, str, Any]] = [
-        (DynamoType, "size", size),
-        (DynamoType, "cast_value", property(cast_value)),
-        (DynamoType, "__deepcopy__", deepcopy),
-        (Item, "size", item_size),
-        (Item, "project", project),
-        (moto.dynamodb.responses, "dynamo_to_dict", plain),
-        (ConditionExpressionParser, "_lex_condition_expression", _lexer()),
+def fast(enabled: bool = True) -> Generator[None]:
+    """Use the faster operations while the block runs, or those of moto if not `enabled`."""
+    operations: list[tuple[Any, str, Any, Any]] = [
+        (DynamoType, "size", _size, size),
+        (DynamoType, "cast_value", property(_cast_value), property(cast_value)),
+        (DynamoType, "__deepcopy__", _deepcopy, deepcopy),
+        (Item, "size", _item_size, item_size),
+        (Item, "project", _project, project),
+        (moto.dynamodb.responses, "dynamo_to_dict", dynamo_to_dict, plain),
+        (ConditionExpressionParser, "_lex_condition_expression", _lex, _lexer()),
     ]
     with ExitStack() as stack:
-        for owner, name, replacement in replacements:
-            stack.enter_context(patch.object(owner, name, replacement))
+        for owner, name, usual, faster in operations:
+            stack.enter_context(patch.object(owner, name, faster if enabled else usual))
         yield
 
 

@@ -237,7 +237,7 @@ def test_default_template_is_one_that_creates_a_table(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     assert default_template() == ROOT / "template.yaml"
     here = tmp_path / "template.yaml"
-    here.write_text((ROOT / "infra/resonate_infra/project/template.yaml").read_text(encoding="utf-8"))
+    here.write_text((ROOT / "infra/resonate_infra/project/worker/template.yaml").read_text(encoding="utf-8"))
     assert default_template() == ROOT / "template.yaml", "the template of a project has no table"
     here.write_text((ROOT / "template.yaml").read_text(encoding="utf-8"))
     assert default_template().resolve() == here
