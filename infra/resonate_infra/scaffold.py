@@ -17,13 +17,15 @@ _COMMON = {
     "requirements-dev.txt": "common/requirements-dev.txt",
     ".devcontainer/devcontainer.json": "common/devcontainer.json",
     ".github/workflows/test.yml": "common/test.yml",
+    "app.py": "worker/app.py",
+    "test_app.py": "worker/test_app.py",
 }
 _OWN: dict[ProjectTemplate, tuple[str, ...]] = {
-    "worker": ("app.py", "template.yaml", "test_app.py", "README.md"),
-    "api": ("api.py", "app.py", "template.yaml", "test_api.py", "test_app.py", "README.md"),
+    "worker": ("template.yaml", "README.md"),
+    "api": ("api.py", "template.yaml", "test_api.py", "README.md"),
 }
 FILES: dict[ProjectTemplate, dict[str, str]] = {
-    template: {**{name: f"{template}/{name}" for name in names}, **_COMMON} for template, names in _OWN.items()
+    template: {**_COMMON, **{name: f"{template}/{name}" for name in names}} for template, names in _OWN.items()
 }
 """Files of a project of each template, and where each is below `project/`."""
 
