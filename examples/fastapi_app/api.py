@@ -59,6 +59,6 @@ def order(
     order: Order, request: Request, resonate: Client, x_tenant: Annotated[str, Header()] = "public"
 ) -> JSONResponse:
     tenant.set(x_tenant)
-    id = f"order-{order.number}"
+    id = f"parcel-{order.number}"
     resonate.begin_rpc(id, fulfil, order.item)
     return accepted(request, id)

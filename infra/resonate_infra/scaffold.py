@@ -15,6 +15,7 @@ ProjectTemplate = Literal["worker", "api"]
 
 _COMMON = {
     "requirements-dev.txt": "common/requirements-dev.txt",
+    "pytest.ini": "common/pytest.ini",
     ".devcontainer/devcontainer.json": "common/devcontainer.json",
     ".github/workflows/test.yml": "common/test.yml",
     "app.py": "worker/app.py",

@@ -114,18 +114,19 @@ def test_web_application(server: Surroundings, example: str, program: str, parce
     run, ordering = command(example, program), command(example, "curl")
     says(start(server, run, {"8000": str(port), "http://localhost:8001": server.url}), f":{port}")
     if example == "chalice_app":
-        start(server, command(example, "worker.py")).line("worker is running...")
+        worker = start(server, command(example, "worker.py"), {"http://localhost:8001": server.url})
+        worker.line("worker is running...")
 
     ordered = start(server, ordering, {"8000": str(port), "17": str(number)})
     assert ordered.end() == 0
-    status_url = f"/executions/order-{number}"
+    status_url = f"/executions/parcel-{number}"
     assert any(f'"status_url":"{status_url}"' in line for line in ordered.lines), ordered.lines
     execution = f"http://localhost:{port}{status_url}"
     progress = {"progress": "waiting for the carrier"}
     until(lambda: ask("GET", execution)[1]["published"] == progress, "the parcel waits")
     until(lambda: ask("GET", execution)[1]["state"] == "resolved", "the order is fulfilled")
     assert ask("GET", execution)[1]["result"] == {"parcel": parcel}
-    assert ask("GET", f"http://localhost:{port}/executions/order-999")[0] == 404
+    assert ask("GET", f"http://localhost:{port}/executions/parcel-999")[0] == 404
 
 
 def test_load_balancing(server: Surroundings) -> None:

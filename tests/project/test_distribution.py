@@ -24,7 +24,7 @@ PACKAGES = {"resonate": "sdk", "resonate_store": "store", "resonate_infra": "inf
 """Packages of the wheel, and the folder of each."""
 BUNDLED = ("functions", "template.yaml")
 """What the offline stack deploys if it is installed from a wheel."""
-KINDS = {".py", ".typed", ".yaml", ".html", ".css", ".js", ".svg", ".LICENSE", ".md", ".json", ".yml", ".txt"}
+KINDS = {".py", ".typed", ".yaml", ".html", ".css", ".js", ".svg", ".LICENSE", ".md", ".json", ".yml", ".txt", ".ini"}
 """Kinds of files in the packages. `Makefile` has no suffix."""
 
 

@@ -82,7 +82,7 @@ def test_new_project_of_the_page_passes_on_the_offline_stack(tmp_path: Path, mon
     (tmp_path / "orders" / str(deployed.file)).write_text(deployed.text, encoding="utf-8")
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     environment.pop("PYTEST_ADDOPTS", None)
-    command = [sys.executable, *shown("python -m pytest -o .*").words[1:], "-p", "resonate_infra.testing.plugin", "-q"]
+    command = [sys.executable, *shown("python -m pytest").words[1:], "-p", "resonate_infra.testing.plugin", "-q"]
 
     folder = tmp_path / "orders"
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)

@@ -20,7 +20,7 @@ def order() -> Response:
     assert app.current_request is not None
     body: Any = app.current_request.json_body
     try:
-        id, item = f"order-{int(body['number'])}", str(body["item"])
+        id, item = f"parcel-{int(body['number'])}", str(body["item"])
     except (KeyError, TypeError, ValueError):
         raise BadRequestError("an order has a number and an item") from None
     resonate.options(target="shop").create_execution(id, "fulfil", item)
