@@ -147,7 +147,9 @@ def test_headers_reach_steps_children_and_replays(connect: Connect, function: Ca
 
 @pytest.mark.parametrize("function", FLOWS)
 def test_headers_travel_over_http(serving: Serving, function: Callable[..., Any]) -> None:
-    resonate = Resonate.remote(url=f"http://127.0.0.1:{serving.port}", group="default", interceptors=[Tenants()])
+    # A group of its own: a message to the worker of the test before, which has just stopped, would be lost.
+    group = function.__name__
+    resonate = Resonate.remote(url=f"http://127.0.0.1:{serving.port}", group=group, interceptors=[Tenants()])
     try:
 
         @resonate.register
