@@ -147,9 +147,7 @@ def test_headers_reach_steps_children_and_replays(connect: Connect, function: Ca
 
 @pytest.mark.parametrize("function", FLOWS)
 def test_headers_travel_over_http(serving: Serving, function: Callable[..., Any]) -> None:
-    # A group of its own: a message to the worker of the test before, which has just stopped, would be lost.
-    group = function.__name__
-    resonate = Resonate.remote(url=f"http://127.0.0.1:{serving.port}", group=group, interceptors=[Tenants()])
+    resonate = Resonate.remote(url=f"http://127.0.0.1:{serving.port}", group="default", interceptors=[Tenants()])
     try:
 
         @resonate.register
@@ -161,6 +159,8 @@ def test_headers_travel_over_http(serving: Serving, function: Callable[..., Any]
             return [tenant.get(), await ctx.run(who), await ctx.rpc("child")]
 
         resonate.register(child)
+        resonate.start()
+        serving.wait_for_stream("default")  # this server does not repeat a message to a stream that opens later
         before = tenant.set("acme")
         try:
             called = parent_async if function is flow_async else parent
