@@ -310,8 +310,7 @@ class Worker:
         func = callee.func
         args, kwargs = call.args or [], call.kwargs or {}
         try:
-            if kwargs or not known.signature.least <= len(args) <= known.signature.most:
-                check(func, callee.name, args, kwargs)
+            check(func, callee.name, args, kwargs)
             args, kwargs = known.restored(args, kwargs)
         except SignatureError as refused:
             # The deployment may be wrong, so an execution that an earlier one has begun is not rejected.

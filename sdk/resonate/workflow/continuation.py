@@ -80,10 +80,8 @@ class RootContext(Context):
         callee = self._callee
         if callee.refusal is not None:
             raise ProgramError(callee.refusal)
-        signature = signature_of(callee.func)
-        if kwargs or not signature.least <= len(args) <= signature.most:
-            check(callee.func, callee.name, args, kwargs)
+        check(callee.func, callee.name, args, kwargs)
         if callee.encoder is None:
-            signature.check_values(callee.name, args, kwargs)
+            signature_of(callee.func).check_values(callee.name, args, kwargs)
         self._state.continuing = True
         return ContinueAs(self._id, codec.encode_call(callee.name, args, kwargs, callee.version, callee.encoder))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from chalice.app import Chalice, Response
@@ -12,14 +11,6 @@ from chalice.test import Client
 from resonate import Resonate
 from resonate_infra.frameworks.chalice import accepted, add_status_route
 from tests.support.present import present
-from tests.unit.infra.frameworks.shop import shop
-
-
-@pytest.fixture
-def resonate() -> Iterator[Resonate]:
-    resonate = shop()
-    yield resonate
-    resonate.stop()
 
 
 @pytest.fixture

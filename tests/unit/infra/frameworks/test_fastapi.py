@@ -37,13 +37,6 @@ def application(resonate: Resonate) -> FastAPI:
 
 
 @pytest.fixture
-def resonate() -> Iterator[Resonate]:
-    resonate = shop()
-    yield resonate
-    resonate.stop()
-
-
-@pytest.fixture
 def web(resonate: Resonate) -> Iterator[TestClient]:
     with TestClient(application(resonate), headers={"authorization": "Bearer ada"}, root_path="/shop") as web:
         yield web

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 
 from resonate import Resonate
 from resonate_infra.frameworks.status import status_of
-from tests.unit.infra.frameworks.shop import order, shop
-
-
-@pytest.fixture
-def resonate() -> Iterator[Resonate]:
-    resonate = shop()
-    yield resonate
-    resonate.stop()
+from tests.unit.infra.frameworks.shop import order
 
 
 def waiting(resonate: Resonate, id: str, item: str) -> None:
