@@ -128,6 +128,13 @@ async def acts_async(ctx: Context, home: str, name: str) -> None:
         await ctx.run(undo, ctx.id)
 
 
+def acts_inside(ctx: Context, home: str) -> Flow:
+    """Act in a nested workflow of each spelling."""
+    begun = yield ctx.begin_run(acts_async, home, "")
+    yield ctx.run(acts, home, "")
+    yield begun
+
+
 # Conversations
 
 

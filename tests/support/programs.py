@@ -27,6 +27,7 @@ from tests.support.program_calls import (
     act,
     acts,
     acts_async,
+    acts_inside,
     awaited,
     step,
     step_async,
@@ -92,7 +93,10 @@ _LEAF = st.one_of(
                 st.sampled_from(["step", "failing step", "remote step", "sleep"]), min_size=1, max_size=3
             ),
         },
-        optional={"named": st.just(True), "never": st.sampled_from(["promise", "call", "branch", "receive"])},
+        optional={
+            "named": st.just(True),
+            "never": st.sampled_from(["promise", "call", "branch", "branch of branches", "receive"]),
+        },
     ),
     st.fixed_dictionaries(
         {
@@ -403,6 +407,7 @@ def _gathered(ctx: Context, op: Op, progress: _Progress) -> Flow:
             "promise": lambda: ctx.promise(data={}),
             "call": lambda: ctx.rpc(acts, progress.home, "").options(tags={OVERDUE: "true"}),
             "branch": lambda: ctx.run(acts_async, progress.home, "").options(tags={OVERDUE: "true"}),
+            "branch of branches": lambda: ctx.run(acts_inside, progress.home).options(tags={OVERDUE: "true"}),
             "receive": lambda: ctx.receive(f"{ctx.id}/never"),
         }
         # Whether a call has ended when it is cancelled depends on time.

@@ -381,10 +381,11 @@ class Attempts(ABC):
                     close_workflow(work.opening.coroutine, work.name)
                     work.opening = None
         self.pausing = [work for work in self.pausing if not work.canceled]
-        for id, timer in list(self.timers.items()):
+        for timer in list(self.timers.values()):
             if timer.retries is not None and timer.retries.canceled:
-                del self.timers[id]
-        self._actions = [action for action in self._actions if not _is_of_canceled(action)]
+                del self.timers[timer.id]
+        # The outcome of a call that was cancelled before, by another workflow, is still to be recorded.
+        self._actions = [action for action in self._actions if not _is_within(action, id)]
 
     def _timer_settled(self, timer: Node, work: Work) -> None:
         """Continue with a function whose retry timer is settled, or whose failed attempt is recorded."""
@@ -443,7 +444,7 @@ def _pending(work: Work) -> PromiseCreate:
     return PromiseCreate(work.node.id, work.node.timeout_at, tags=work.tags)
 
 
-def _is_of_canceled(action: Action) -> bool:
-    """Return whether an action begins or continues a function that is cancelled."""
+def _is_within(action: Action, id: str) -> bool:
+    """Return whether an action is that of the function of promise `id`, or of one below it."""
     work = action.work if isinstance(action, (Run, ReadChildren)) else action.node.work
-    return work is not None and work.canceled
+    return work is not None and is_within(work.node.id, id)

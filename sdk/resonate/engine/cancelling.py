@@ -194,7 +194,10 @@ class Cancelling(Issuing):
         elif node.kind == "rpc":
             self._actions.append(CancelCall(node, PromiseCancel(node.id, self.canceled or ""), waiting))
         else:
-            self._actions.append(RecordOutcome(node, PromiseSettle(node.id, "rejected_canceled")))
+            self._settle_canceled(node)
+
+    def _settle_canceled(self, node: Node) -> None:
+        self._actions.append(RecordOutcome(node, PromiseSettle(node.id, "rejected_canceled")))
 
     def _cancel_here(self, node: Node) -> None:
         """Cancel a local call: it begins no further step, and what it waits for is cancelled too."""
@@ -208,6 +211,9 @@ class Cancelling(Issuing):
             for each in (*coroutine.attached, *awaited):
                 if each.external or each.kind == "receive":
                     self._cancel(each)
+        for each in self.nodes.values():
+            if each is not node and each.work is not None and each.work.created and is_within(each.id, node.id):
+                self._settle_canceled(each)
         if work.begun:
             known = [each for each in self.records.by_id.values() if each.tags.get(PARENT) == node.id]
             if known:
@@ -224,6 +230,7 @@ class Cancelling(Issuing):
                 continue
             node = Node(child.id, child.timeout_at)
             if tags.get(SCOPE) == "local":
+                self._settle_canceled(node)
                 self._actions.append(ReadChildren(replace(work, node=node, opening=None)))
             else:
                 node.external, node.kind = True, "rpc" if TARGET in tags else "promise"

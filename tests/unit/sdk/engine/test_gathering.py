@@ -157,6 +157,27 @@ def test_cancelled_losers_do_not_hold_the_return(driver: Driver, diary: Diary) -
 
 
 @three_ways
+def test_local_losers_of_two_races_at_once_are_cancelled(driver: Driver) -> None:
+    def inner(ctx: Context) -> Flow:
+        yield (yield ctx.promise())
+
+    def branch(ctx: Context) -> Flow:
+        yield ctx.run(inner)
+
+    def races(ctx: Context) -> Flow:
+        first = yield ctx.race(fast=ctx.run(double, 1), branch=ctx.run(branch), cancel_losers=True)
+        return first.name
+
+    def workflow(ctx: Context) -> Flow:
+        begun = yield ctx.begin_run(races)
+        return [(yield ctx.run(races)), (yield begun)]
+
+    assert driver.run("w", workflow) == ["fast", "fast"]
+    states = {id: driver.record(id).state for id in ("w.1.2", "w.1.2.1", "w.1.2.1.1", "w.2.2", "w.2.2.1", "w.2.2.1.1")}
+    assert states == dict.fromkeys(states, "rejected_canceled")
+
+
+@three_ways
 def test_cancelled_remote_loser_ends(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         slow = yield ctx.begin_rpc(later, 700, "slow")
