@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Any, Literal
 
 import typer
@@ -16,13 +17,19 @@ from resonate_infra.inspection.texts import function_of, instant, promise_json, 
 from resonate_store.model.addresses import expand
 from resonate_store.model.records import EMPTY, PromiseView
 from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseSearch, PromiseSettle
-from resonate_store.model.tags import TARGET
+from resonate_store.model.tags import ORIGIN, SCOPE, TARGET, TIMER
 from resonate_store.server_clock import deadline_in
 
 group = typer.Typer(help="Show, create and settle promises.")
 
 State = Literal["pending", "resolved", "rejected", "rejected_canceled", "rejected_timedout"]
 Data = Annotated[str | None, typer.Option("--data", "-d", metavar="JSON", help="The value.", show_default=False)]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Settle it even if a function runs for it, which gets no error and compensates nothing."
+    ),
+]
 
 
 @group.command("get")
@@ -61,9 +68,9 @@ def create(
 
 @group.command("resolve")
 @connected
-def resolve(session: Session, id: Id, data: Data = None) -> None:
+def resolve(session: Session, id: Id, data: Data = None, force: Force = False) -> None:
     """Resolve a promise. Workflows that wait for it continue with the value."""
-    _settle(session, id, "resolved", _value(data))
+    _settle(session, id, "resolved", _value(data), force)
 
 
 @group.command("reject")
@@ -78,20 +85,21 @@ def reject(
             "--message", "-m", metavar="TEXT", help="The message of the exception in workflows that await it."
         ),
     ] = None,
+    force: Force = False,
 ) -> None:
     """Reject a promise. Workflows that wait for it get an exception."""
     if data is not None and message is not None:
         raise Failure("a promise is rejected with --data or with --message: give one of both", USAGE)
     value = _value(data) if message is None else encode_error(Exception(message))
-    _settle(session, id, "rejected", value)
+    _settle(session, id, "rejected", value, force)
 
 
 @group.command("cancel")
 @connected
-def cancel(session: Session, id: Id) -> None:
+def cancel(session: Session, id: Id, force: Force = False) -> None:
     """Cancel a promise. Workflows that wait for it get an exception. Its task is fulfilled too."""
 
-    _settle(session, id, "rejected_canceled", EMPTY)
+    _settle(session, id, "rejected_canceled", EMPTY, force)
 
 
 @group.command("search")
@@ -123,12 +131,35 @@ def search(
     write_found(session, "executions" if roots else "promises", found, documents, (columns, row), cursor)
 
 
-def _settle(session: Session, id: str, state: Any, value: Any) -> None:
+def _settle(session: Session, id: str, state: Any, value: Any, force: bool) -> None:
+    if not force:
+        _refuse_work(_only(session.ask(PromiseGet(id))))
     promise = _only(session.ask(PromiseSettle(id, state, value)))
     if promise.state != state or promise.value != value:
         how = "with another value" if promise.state == state else ""
         raise Failure(f"promise {id!r} is {promise.state} already {how}".rstrip() + ", and stays so", FAILED)
     write_promise(session, promise)
+
+
+def _refuse_work(promise: PromiseView) -> None:
+    """Refuse to settle the promise of a function that a worker runs, because its function would not notice.
+
+    Raises:
+        Failure: the promise is pending, and is an execution, a call or a step.
+    """
+    tags = promise.tags
+    local = tags.get(SCOPE) == "local"
+    if not promise.pending or tags.get(TIMER) == "true" or not (local or TARGET in tags):
+        return
+    origin = tags.get(ORIGIN, promise.id)
+    function = function_of(promise) or f"a task for {tags.get(TARGET, 'a worker')}"
+    what = "step" if local else "execution of" if origin == promise.id else "call of"
+    canceled = origin if local else promise.id
+    raise Failure(
+        f"{promise.id!r} is the {what} {function}, whose code would not notice that it has ended:"
+        f" use `resonate executions cancel {shlex.quote(canceled)}`, or give --force",
+        FAILED,
+    )
 
 
 def _value(data: str | None) -> Any:

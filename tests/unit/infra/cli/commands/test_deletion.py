@@ -13,7 +13,7 @@ def test_delete_removes_an_execution_and_its_children(over_table: CommandLine, t
     tags = {"resonate:origin": id}
     clock = ambient()
     assert table.store(clock).apply(PromiseCreate(f"{id}.1", clock.now() + 60_000, tags=tags)).ok
-    over_table.ok("promises", "cancel", id)
+    over_table.ok("promises", "cancel", id, "--force")
 
     assert over_table.json("delete", id) == {"id": id, "deleted": 2}
     assert table.items() == []

@@ -37,7 +37,7 @@ def test_longest_id_is_listed_and_drawn_without_children(resonate: CommandLine, 
 def test_execution_list_selects_by_state_function_id_and_age(anywhere: CommandLine, id: str) -> None:
     for n, function in enumerate(("order", "order", "ship")):
         anywhere.ok("invoke", f"{id}-{n}", "-f", function, "-t", "svcc")
-    anywhere.ok("promises", "reject", f"{id}-0", "--message", "no stock")
+    anywhere.ok("promises", "reject", f"{id}-0", "--message", "no stock", "--force")
     anywhere.ok("tasks", "halt", f"{id}-1", "--reason", "broken")
 
     def listed(*options: str) -> list[str]:
@@ -167,7 +167,7 @@ def test_execution_is_moved_to_another_version(anywhere: CommandLine, id: str) -
     ):
         refused = line.run("executions", "repin", *arguments)
         assert (refused.code, error in refused.err) == (code, True), refused.err
-    line.ok("promises", "resolve", id)
+    line.ok("promises", "resolve", id, "--force")
     assert line.run("executions", "repin", id).code == 1
 
 
@@ -201,7 +201,7 @@ def test_message_is_sent_shown_and_refused(anywhere: CommandLine, id: str) -> No
     ):
         refused = anywhere.run("executions", "send", *arguments)
         assert (refused.code, error in refused.err) == (code, True), refused.err
-    anywhere.ok("promises", "resolve", id)
+    anywhere.ok("promises", "resolve", id, "--force")
     late = anywhere.run("executions", "send", id, "note", "1")
     assert (late.code, "takes no more messages" in late.err) == (1, True)
 

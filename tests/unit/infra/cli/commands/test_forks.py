@@ -33,7 +33,7 @@ def test_fork_runs_an_execution_again_from_its_command(resonate: CommandLine, id
 
 def test_fork_over_a_table_is_continued(over_table: CommandLine, id: str) -> None:
     over_table.ok("invoke", id, "-f", "order", "-a", "1", "-t", "worker")
-    over_table.ok("promises", "cancel", id)
+    over_table.ok("promises", "cancel", id, "--force")
 
     assert over_table.json("executions", "redrive", id)["id"] == f"{id}@1"
     task = over_table.json("tasks", "get", f"{id}@1")

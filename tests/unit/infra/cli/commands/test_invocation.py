@@ -50,7 +50,7 @@ def test_rejected_execution_is_exit_code_3(resonate: CommandLine, id: str) -> No
 
 UNRESOLVED: list[tuple[list[str], str, int, str]] = [
     ([], "-f order -t nobody --timeout 50ms", 4, "'{id}' timed out at 20"),
-    (["invoke {id} -f sleeps -t worker", "promises cancel {id}"], "-f sleeps", 5, "'{id}' was canceled$"),
+    (["invoke {id} -f sleeps -t worker", "promises cancel {id} --force"], "-f sleeps", 5, "'{id}' was canceled$"),
     (
         ["invoke {id} -f order -t nobody", "tasks halt {id} --reason closed"],
         "-f order",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.command_line import CommandLine
+from tests.unit.infra.cli.conftest import Suspend
 
 
 def test_promise_is_created_shown_and_resolved(anywhere: CommandLine, id: str) -> None:
@@ -16,7 +17,7 @@ def test_promise_is_created_shown_and_resolved(anywhere: CommandLine, id: str) -
     assert created["tags"] == {"shop": "x=y", "resonate:target": "poll://any@anyone"}
     assert anywhere.json("promises", "create", id) == created
 
-    assert anywhere.json("promises", "resolve", id, "-d", '"done"')["state"] == "resolved"
+    assert anywhere.json("promises", "resolve", id, "-d", '"done"', "--force")["state"] == "resolved"
     shown = anywhere.ok("promises", "get", id).fields
     assert (shown["id"], shown["state"], shown["value"]) == (id, "resolved", '"done"')
     assert shown["param"] == '{"a": [1, null]}'
@@ -42,6 +43,33 @@ def test_settled_promise_keeps_its_value(resonate: CommandLine, id: str) -> None
         f"promise {id!r} is resolved already with another value, and stays so",
     )
     assert resonate.fails("promises", "cancel", id) == (1, f"promise {id!r} is resolved already, and stays so")
+
+
+SETTLE = (("resolve", "-d", "1"), ("reject", "-m", "no"), ("cancel",))
+
+
+def test_settling_a_function_by_hand_needs_force(resonate: CommandLine, suspend: Suspend, id: str) -> None:
+    suspend(id)
+    way = "whose code would not notice that it has ended: use `resonate executions cancel {}`, or give --force"
+    for name, *options in SETTLE:
+        for own, what in ((id, "execution of f"), (f"{id}.1", "call of g")):
+            told = resonate.fails("promises", name, own, *options)
+            assert told == (1, f"'{own}' is the {what}, {way.format(own)}")
+            assert resonate.json("promises", "get", own)["state"] == "pending"
+
+    assert resonate.json("promises", "reject", f"{id}.1", "-m", "no", "--force")["state"] == "rejected"
+    assert resonate.json("promises", "cancel", id, "--force")["state"] == "rejected_canceled"
+    assert resonate.json("promises", "cancel", id)["state"] == "rejected_canceled"
+    assert resonate.fails("promises", "resolve", id)[1] == f"promise '{id}' is rejected_canceled already, and stays so"
+
+
+def test_settling_a_step_names_its_execution(resonate: CommandLine, suspend: Suspend, id: str) -> None:
+    suspend(id, error=ValueError("cannot do 1"))
+
+    told = resonate.fails("promises", "resolve", f"{id}.1")[1]
+    assert told.startswith(f"'{id}.1' is the step g, whose code")
+    assert f"`resonate executions cancel {id}`" in told
+    assert resonate.json("promises", "resolve", f"{id}.1~7")["state"] == "resolved"  # its pause is not a function
 
 
 def test_missing_promise_is_exit_code_6(anywhere: CommandLine) -> None:
