@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -34,19 +34,6 @@ Tags = Annotated[
     list[str] | None,
     typer.Option("--tag", metavar="NAME=TEXT", help="A tag. Repeat it for more.", show_default=False),
 ]
-State = Literal[
-    "pending",
-    "running",
-    "waiting",
-    "retrying",
-    "halted",
-    "resolved",
-    "failed",
-    "rejected",
-    "rejected_canceled",
-    "rejected_timedout",
-]
-States = Annotated[State | None, typer.Option("--state", help="Only executions in this state.")]
 OfFunction = Annotated[
     str | None,
     typer.Option("--func", "-f", metavar="NAME", help="Only executions of this function.", show_default=False),

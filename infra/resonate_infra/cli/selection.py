@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any, get_args
 
 from resonate_infra.cli.session import Session
+from resonate_infra.cli.states import state_option
 from resonate_infra.inspection.arguments import instant_of, pairs_of
 from resonate_store.model.execution_requests import ExecutionFilter, ExecutionSearch, ExecutionView
+
+States = Annotated[ExecutionFilter | None, state_option(get_args(ExecutionFilter), "executions")]
+"""The option that selects executions by their state."""
 
 
 def selection_of(

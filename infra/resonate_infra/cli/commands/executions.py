@@ -24,11 +24,10 @@ from resonate_infra.cli.parameters import (
     OfFunction,
     Prefix,
     Since,
-    States,
     Tags,
     Until,
 )
-from resonate_infra.cli.selection import is_selected, selection_of
+from resonate_infra.cli.selection import States, is_selected, selection_of
 from resonate_infra.cli.session import Session, connected
 from resonate_infra.inspection.arguments import instant_of, json_of
 from resonate_infra.inspection.exits import FAILED, UNREACHABLE, USAGE, Failure, code_for

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -11,18 +11,19 @@ from resonate.payloads.codec import encode, encode_error
 from resonate_infra.cli.display import write_found, write_promise
 from resonate_infra.cli.parameters import ONE_YEAR, All, Cursor, Id, Limit, Tags, Timeout
 from resonate_infra.cli.session import Session, connected
+from resonate_infra.cli.states import state_option
 from resonate_infra.inspection.arguments import json_of, milliseconds_of, pairs_of
 from resonate_infra.inspection.exits import FAILED, USAGE, Failure
 from resonate_infra.inspection.texts import function_of, instant, promise_json, taken
 from resonate_store.model.addresses import expand
-from resonate_store.model.records import EMPTY, PromiseView
+from resonate_store.model.records import EMPTY, PromiseState, PromiseView
 from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseSearch, PromiseSettle
 from resonate_store.model.tags import ORIGIN, SCOPE, TARGET, TIMER
 from resonate_store.server_clock import deadline_in
 
 group = typer.Typer(help="Show, create and settle promises.")
 
-State = Literal["pending", "resolved", "rejected", "rejected_canceled", "rejected_timedout"]
+State = Annotated[PromiseState | None, state_option(get_args(PromiseState), "promises")]
 Data = Annotated[str | None, typer.Option("--data", "-d", metavar="JSON", help="The value.", show_default=False)]
 Force = Annotated[
     bool,
@@ -106,7 +107,7 @@ def cancel(session: Session, id: Id, force: Force = False) -> None:
 @connected
 def search(
     session: Session,
-    state: Annotated[State | None, typer.Option("--state", help="Only promises in this state.")] = None,
+    state: State = None,
     tag: Tags = None,
     id: Annotated[
         str | None, typer.Option("--id", metavar="PREFIX", help="Only ids with this prefix.", show_default=False)

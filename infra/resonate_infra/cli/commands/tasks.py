@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, get_args
 
 import typer
 
 from resonate_infra.cli.display import write_fields, write_found, write_json
 from resonate_infra.cli.parameters import All, Cursor, Id, Limit
 from resonate_infra.cli.session import Session, connected
+from resonate_infra.cli.states import state_option
 from resonate_infra.inspection.texts import instant, shown_version, task_json
 from resonate_infra.text import plain
-from resonate_store.model.records import Task
+from resonate_store.model.records import Task, TaskState
 from resonate_store.model.requests import TaskContinue, TaskGet, TaskHalt, TaskSearch
 
 group = typer.Typer(help="Show, halt and continue tasks.")
 
-State = Literal["pending", "acquired", "suspended", "halted", "fulfilled"]
+State = Annotated[TaskState | None, state_option(get_args(TaskState), "tasks")]
 
 
 @group.command("get")
@@ -30,7 +31,7 @@ def get(session: Session, id: Id) -> None:
 @connected
 def search(
     session: Session,
-    state: Annotated[State | None, typer.Option("--state", help="Only tasks in this state.")] = None,
+    state: State = None,
     limit: Limit = 100,
     all: All = False,
     cursor: Cursor = None,
