@@ -45,6 +45,13 @@ def task_json(task: Task) -> dict[str, Any]:
     return msgspec.to_builtins(task)
 
 
+def held(task: Task) -> str:
+    """Return the state of a task. Of an acquired one, also its worker and until when it has the task."""
+    worker = f" by {plain(task.pid)}" if task.pid else ""
+    until = f" until {instant(task.expires_at)}" if task.expires_at is not None else ""
+    return f"{task.state}{worker}{until}" if task.state == "acquired" else task.state
+
+
 def shown_version(task: Task) -> str:
     """Return which version of a function runs a task, such as `resonate-worker:7`, or an empty text if any does."""
     if task.pinned is None:

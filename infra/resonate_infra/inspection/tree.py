@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from resonate.engine.history import Issued, as_record, attempt_of, independent
 from resonate.payloads.waits import of_attempt, of_cancellation, of_task, timed_function
 from resonate_infra.inspection.session import StoreSession
-from resonate_infra.inspection.texts import function_of, payload
+from resonate_infra.inspection.texts import function_of, instant, payload
 from resonate_infra.inspection.waiting import task_of
 from resonate_infra.json_types import is_list
 from resonate_infra.text import number_in
@@ -28,7 +28,7 @@ from resonate_store.interface import whole
 from resonate_store.model.ids import generation_of, parent
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import PromiseGet
-from resonate_store.model.tags import AFTER, BEGUN, FUNC, KIND, LINK, MESSAGE, ORIGIN, PUBLISHED, TAKEN
+from resonate_store.model.tags import AFTER, BEGUN, FUNC, KIND, LINK, MESSAGE, ORIGIN, PUBLISHED, TAKEN, TIMER
 
 _FIRST = {"race": "first", "any": "first value", "all": "first error"}
 """What the record of a wait for several promises names, by its kind."""
@@ -217,6 +217,15 @@ def winner_of(promise: PromiseView) -> str:
     what = _FIRST.get(promise.tags.get(KIND, ""))
     place = payload(promise.value, False).get("data")
     return f"{what}: number {place + 1}" if what and isinstance(place, int) and LINK not in promise.tags else ""
+
+
+def slept(promise: PromiseView) -> str:
+    """Return until when a sleep lasts or lasted, or an empty text. It resolves at its deadline (docs/rules.md P5)."""
+    if promise.tags.get(TIMER) != "true":
+        return ""
+    if promise.pending:
+        return f"sleeps until {instant(promise.timeout_at)}"
+    return f"slept until {instant(promise.settled_at)}" if promise.state == "resolved" else ""
 
 
 def _places(delivery: PromiseView) -> list[str]:

@@ -34,7 +34,10 @@ def get(request: PromiseGet, now: int) -> Transition:
     (record,) = yield from draft.read(request.id)
     if record is None:
         return draft.outcome(not_found())
-    return draft.outcome(Response(promise=record.promise(), task=record.task_view()))
+    task = record.task_view()
+    if task is not None and record.task is not None and task.state == "acquired":
+        task = replace(task, expires_at=record.task.expires_at)
+    return draft.outcome(Response(promise=record.promise(), task=task))
 
 
 def create(request: PromiseCreate, now: int) -> Transition:

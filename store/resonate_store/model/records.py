@@ -130,7 +130,8 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw
     `generation` is the number of the present history, from 2 on. It is None for the first one (docs/rules.md G1).
     `messages` is how many messages its inbox has accepted. `receives` are the names of the messages that it waits for
     while it is suspended. `pinned` is the function version that the task is offered to (docs/rules.md N1). `awaits` is
-    one of the promises that the suspended task awaits. Only an `ExecutionView` has it.
+    one of the promises that the suspended task awaits. Only an `ExecutionView` has it. `expires_at` is the instant (ms)
+    at which the lease of an acquired task ends. Only the response of `promise.get` has it.
     """
 
     id: str
@@ -151,6 +152,7 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw
     receives: tuple[str, ...] = ()
     awaits: str | None = None
     pinned: str | None = None
+    expires_at: int | None = None
 
 
 class Schedule(Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):

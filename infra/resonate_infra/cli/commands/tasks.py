@@ -13,7 +13,7 @@ from resonate_infra.cli.states import state_option
 from resonate_infra.inspection.texts import instant, shown_version, task_json
 from resonate_infra.text import plain
 from resonate_store.model.records import Task, TaskState
-from resonate_store.model.requests import TaskContinue, TaskGet, TaskHalt, TaskSearch
+from resonate_store.model.requests import PromiseGet, TaskContinue, TaskGet, TaskHalt, TaskSearch
 
 group = typer.Typer(help="Show, halt and continue tasks.")
 
@@ -80,12 +80,14 @@ def _show(session: Session, id: str) -> None:
     if session.as_json:
         write_json(task_json(task))
         return
+    known = session.ask(PromiseGet(id)).task if task.state == "acquired" else None  # It knows the end of the lease.
     write_fields(
         [
             ("id", plain(task.id)),
             ("state", task.state),
             ("version", str(task.version)),
             ("held by", plain(task.pid or "")),
+            ("held until", "" if known is None else instant(known.expires_at)),
             ("function version", shown_version(task)),
             ("attempts", str(task.attempts)),
             ("resumes", str(task.resumes or "")),

@@ -21,6 +21,7 @@ from resonate_infra.inspection.exits import INTERRUPTED, NOT_FOUND, USAGE, Failu
 from resonate_infra.inspection.texts import (
     duration,
     function_of,
+    held,
     instant,
     outcome,
     promise_json,
@@ -29,7 +30,7 @@ from resonate_infra.inspection.texts import (
     taken_ms,
     task_json,
 )
-from resonate_infra.inspection.tree import ITEMS, TreeNode, call_tree, command_of, winner_of
+from resonate_infra.inspection.tree import ITEMS, TreeNode, call_tree, command_of, slept, winner_of
 from resonate_infra.text import plain
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _shown(session: Session) -> Generator[Callable[[TreeNode], None]]:
 
 
 class _Changes:
-    """Writer of a tree whenever more than its durations has changed: as text, or as JSON on one line."""
+    """Writer of a tree whenever more than durations and leases has changed: as text, or as JSON on one line."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -113,9 +114,10 @@ class _Changes:
 
     def __call__(self, root: TreeNode) -> None:
         document = tree_json(root, self._session.raw)
-        if document == self._latest:
+        steady = _without_leases(document)
+        if steady == self._latest:
             return
-        first, self._latest = self._latest is None, document
+        first, self._latest = self._latest is None, steady
         if self._session.as_json:
             print(json.dumps(document, ensure_ascii=False), flush=True)
             return
@@ -124,6 +126,13 @@ class _Changes:
             print(f"--- {instant(now)}")
         console().print(drawn(root, now))
         sys.stdout.flush()
+
+
+def _without_leases(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON of a tree without the ends of leases, which workers extend every few seconds."""
+    task = document["task"]
+    steady = task and {name: value for name, value in task.items() if name != "expiresAt"}
+    return {**document, "task": steady, "children": [_without_leases(child) for child in document["children"]]}
 
 
 def tree_json(node: TreeNode, raw: bool) -> dict[str, Any]:
@@ -169,7 +178,7 @@ def _line(node: TreeNode, name: str, now: int) -> Any:
     line = Text(f"{plain(name)}  ", "bold", no_wrap=True).append(f"{plain(command_of(node))}  ", "not bold")
     line.append(promise.state, f"not bold {STYLES[promise.state]}")
     if task is not None:
-        line.append(f" ({task.state}, version {task.version})", f"not bold {STYLES[task.state]}")
+        line.append(f" ({held(task)}, version {task.version})", f"not bold {STYLES[task.state]}")
     line.append(f"  {taken(promise) or 'for ' + duration(now - promise.created_at)}", "not bold dim")
     if task is not None and (version := shown_version(task)):
         line.append(f"  pinned to {version}", "not bold")
@@ -180,7 +189,8 @@ def _line(node: TreeNode, name: str, now: int) -> Any:
         line.append(f"  attempt {node.attempts}", "not bold")
     if waits:
         line.append(f"  {plain(waits)}", "not bold yellow")
-    error = task.error if task is not None and task.error and not waits else winner_of(promise) or outcome(promise)
+    result = winner_of(promise) or slept(promise) or outcome(promise)
+    error = task.error if task is not None and task.error and not waits else result
     if error:
         line.append(f"  {shortened(plain(error))}", f"not bold {'' if promise.state == 'resolved' else 'red'}")
     return line

@@ -41,6 +41,11 @@ def test_page_of_a_pending_execution_says_why_it_waits(filled: Pages, id: str, s
     assert why in text
 
 
+def test_page_says_who_has_a_task_and_until_when(pages: Pages, shop: Shop) -> None:
+    shop.begin("a", MONDAY)
+    assert "acquired, version 1 held by shop-1 until 2026-11-30 09:01:00.000 UTC" in pages.text("/execution?id=a")
+
+
 def test_parts_of_a_pending_execution_are_refreshed(filled: Pages) -> None:
     page = filled.get("/execution?id=order-4123")
     for part in ("head", "rows"):

@@ -6,9 +6,19 @@ import re
 
 from resonate.payloads.codec import encode_error
 from resonate_infra.server.assembly import Server
+from resonate_store.dynamo.store import DynamoStore
 from resonate_store.model.clock import ManualClock, ambient
 from resonate_store.model.execution_requests import TaskContinueAs
-from resonate_store.model.requests import PromiseCreate, PromiseRecord, PromiseSettle, TaskCreate, TaskSuspend
+from resonate_store.model.requests import (
+    PromiseCreate,
+    PromiseRecord,
+    PromiseSettle,
+    TaskCreate,
+    TaskHeartbeat,
+    TaskReference,
+    TaskRelease,
+    TaskSuspend,
+)
 from resonate_store.model.tags import (
     AFTER,
     BEGUN,
@@ -37,7 +47,7 @@ def test_tree_shows_calls_with_state_time_and_outcome(resonate: CommandLine, id:
     expected = [
         rf'{id}  execution of order  resolved  {took}  \["charged 1 USD", 2\]',
         rf'├── \.1  run charge  resolved  {took}  "charged 1 USD"',
-        rf"├── \.2  a sleep  resolved  {took}",
+        rf"├── \.2  a sleep  resolved  {took}  slept until 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ",
         rf"└── \.3  rpc double  resolved  {took}  2",
     ]
     assert len(lines) == len(expected)
@@ -59,8 +69,34 @@ def test_tree_shows_a_suspended_task(resonate: CommandLine, id: str) -> None:
 
     first, second = resonate.ok("tree", id).out.splitlines()
     assert f"{id}  execution of sleeps  pending (suspended, version 1)  for " in first
-    assert "└── .1  a sleep  pending  for " in second
+    assert re.search(r"└── \.1  a sleep  pending  for \S+  sleeps until 20\S+Z$", second.rstrip())
     assert resonate.json("tree", id)["task"]["state"] == "suspended"
+
+
+def test_tree_shows_who_has_a_task_and_until_when(over_table: CommandLine, table: Table) -> None:
+    clock = ManualClock(NEXT)
+    store = DynamoStore(table.name, client=table.client, clock=clock)
+    root = PromiseCreate("a", 2**52, tags={ORIGIN: "a", BRANCH: "a", TARGET: "poll://any@worker", FUNC: "f"})
+    assert store.apply(TaskCreate("w-\x1b1", 190_000, root)).ok
+
+    assert "pending (acquired by w-\\x1b1 until 2100-01-01T12:33:40Z, version 1)" in over_table.ok("tree", "a").out
+    assert over_table.json("tree", "a")["task"]["expiresAt"] == NEXT + 190_000
+    assert over_table.ok("tasks", "get", "a").fields["held until"] == "2100-01-01T12:33:40Z"
+    assert store.apply(TaskHeartbeat("w-\x1b1", (TaskReference("a", 1),))).ok
+    assert store.apply(TaskRelease("a", 1)).ok
+    assert "expiresAt" not in over_table.json("tree", "a")["task"]
+
+
+def test_tree_does_not_say_how_long_an_ended_sleep_was_planned(server: Server, resonate: CommandLine, id: str) -> None:
+    tags = {ORIGIN: id, BRANCH: id, TIMER: "true"}
+    for n, state in enumerate(("resolved", "rejected_canceled")):
+        assert server.store.apply(PromiseCreate(f"{id}-{n}", NEXT, tags=tags)).ok
+        assert server.store.apply(PromiseSettle(f"{id}-{n}", state)).ok
+
+    early, canceled = (resonate.ok("tree", f"{id}-{n}").out for n in range(2))
+    assert "slept until 20" in early
+    assert "2100" not in early
+    assert "until" not in canceled
 
 
 def test_tree_shows_when_a_step_is_retried(resonate: CommandLine, id: str) -> None:

@@ -17,7 +17,7 @@ from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import Store
 from resonate_store.model.clock import ManualClock, installed
 from resonate_store.model.execution_requests import ExecutionDelete
-from resonate_store.model.requests import PromiseGet, TaskHalt
+from resonate_store.model.requests import PromiseGet, TaskHalt, TaskHeartbeat, TaskReference
 from tests.support.command_line import CommandLine
 from tests.support.console_demo import MONDAY, SECOND, Shop
 from tests.support.dynamo import Table
@@ -101,6 +101,15 @@ def test_watch_writes_each_change_until_the_end(scene: Scene) -> None:
     assert ["a sleep" in each for each in drawings] == [False, False, True, True]
     assert [' resolved  5.0s  "sold"' in each for each in drawings] == [False, False, False, True]
     assert (ran.err, scene.clock.pauses) == ("", [1_000] * 4)
+
+
+def test_watch_does_not_write_a_lease_that_is_extended(scene: Scene) -> None:
+    shop = scene.shop
+    beat = TaskHeartbeat("shop-1", (TaskReference("a", 1),))
+    scene.plays(lambda: shop.ask(beat), lambda: shop.ask(beat), lambda: shop.end("a", MONDAY + 3 * SECOND, "sold"))
+    trees = [json.loads(line) for line in scene.resonate.ok("tree", "a", "--watch", "--json").out.splitlines()]
+    assert [each["state"] for each in trees] == ["pending", "resolved"]
+    assert trees[0]["task"]["expiresAt"] == MONDAY + 60 * SECOND
 
 
 def test_watch_writes_a_line_of_json_for_each_change(scene: Scene) -> None:
