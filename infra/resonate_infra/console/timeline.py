@@ -16,7 +16,7 @@ from msgspec import Struct
 from resonate.engine.history import Issued, attempt_of
 from resonate_infra.console.times import stable_length
 from resonate_infra.inspection.texts import begin_of, error_text, function_of, outcome, taken_ms
-from resonate_infra.inspection.tree import TreeNode, command_of, winner_of
+from resonate_infra.inspection.tree import TreeNode, command_of, slept, winner_of
 from resonate_store.model.records import PromiseView
 from resonate_store.model.tags import BEGUN, KIND, LINK, MESSAGE, ORIGIN, PUBLISHED, TARGET
 
@@ -221,7 +221,7 @@ def _note(node: TreeNode) -> str:
     task = node.task
     if task is not None and task.error:
         return task.error
-    return winner_of(node.promise) or outcome(node.promise)
+    return winner_of(node.promise) or slept(node.promise) or outcome(node.promise)
 
 
 def _link(node: TreeNode) -> str | None:
@@ -240,7 +240,7 @@ def _bars(node: TreeNode, kind: Kind, scale: Scale, begin: int, end: int) -> Ite
     """Yield the bars of one row."""
     promise = node.promise
     if kind == "sleep":
-        yield scale.bar("sleep", begin, end, "sleep")
+        yield scale.bar("sleep", begin, end, slept(promise) or "sleep")
     elif kind in ("promise", "message", "wait", "published"):
         yield scale.bar("wait", begin, end, "waits to be settled" if kind == "promise" else kind)
     elif kind in ("call", "workflow") and not node.retries:

@@ -18,8 +18,8 @@ _STEPS_MS = (
 """Distances (ms) between the labels of an axis."""
 MOST_LABELS = 6
 """Maximum number of distances between labels on an axis."""
-_FINAL = re.compile(r"(.*\b(?:next at|waiting until) )(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)", re.DOTALL)
-"""A text about a wait, with the instant at its end (`resonate.payloads.waits`)."""
+_FINAL = re.compile(r"(.*\b(?:next at|(?:waiting|sleeps|slept) until) )(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)", re.DOTALL)
+"""A text about a wait or a sleep, with the instant at its end."""
 FAR = datetime(9999, 1, 1, tzinfo=UTC)
 
 

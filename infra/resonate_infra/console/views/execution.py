@@ -25,7 +25,7 @@ from resonate_infra.inspection.texts import (
     taken_ms,
     task_json,
 )
-from resonate_infra.inspection.tree import TreeNode, command_of, tree_of
+from resonate_infra.inspection.tree import TreeNode, command_of, slept, tree_of
 from resonate_infra.inspection.waiting import of_execution, read
 from resonate_store.model.execution_requests import ExecutionDelete, ExecutionGet, ExecutionRetry, PromiseCancel
 from resonate_store.model.records import PromiseView, Value
@@ -223,6 +223,7 @@ def _panel(visit: Visit, id: str) -> dict[str, Any]:
             "command": "a step" if node is None else command_of(node),
             "status": "retrying" if node is None else status_of(node),
             "waits": "" if node is None else node.waits(),
+            "slept": "" if promise is None else slept(promise),
             "begun_at": timers[0].created_at if promise is None else begin_of(promise),
             "took_ms": None if promise is None else taken_ms(promise),
             "arguments": shown_payload(Value()) if promise is None else shown_arguments(promise),

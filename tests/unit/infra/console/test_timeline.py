@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from resonate_infra.console.backend import ConsoleSession
 from resonate_infra.console.history import Histories
 from resonate_infra.console.timeline import LEAST_WIDTH, TimelineRow, overview_of, rows_of, scale_of
@@ -80,6 +82,25 @@ def test_each_command_has_its_kind_of_bar(pages: Pages, shop: Shop) -> None:
     }
     assert bars(found["a.3.1"])[0][2] == LEAST_WIDTH
     assert (found["a.3"].link, found["a.4"].link) == ("a.3", None)
+
+
+def test_sleep_says_until_when_it_lasts(pages: Pages, shop: Shop) -> None:
+    shop.begin("a", MONDAY)
+    shop.sleep("a.1", MONDAY, MONDAY + 60_000)
+    pages.clock.advance_to(MONDAY + 3_000)
+    row = rows(pages, "a")["a.1"]
+    assert (row.note, row.bars[0].title) == ("sleeps until 2026-11-30T09:01:00Z",) * 2
+    assert "sleeps until 09:01:00" in pages.text("/execution?id=a&view=tree")
+    panel = pages.get("/promise?id=a.1&part=panel")
+    assert re.search(r"sleeps until\s+<time [^>]*>09:01:00</time>", panel)
+    assert "Deadline" not in panel
+
+    pages.clock.advance_to(MONDAY + 70_000)
+    assert rows(pages, "a")["a.1"].note == "slept until 2026-11-30T09:01:00Z"
+    assert "slept until 09:01:00" in pages.text("/execution?id=a&view=tree")
+    panel = pages.get("/promise?id=a.1&part=panel")
+    assert re.search(r"slept until\s+<time [^>]*>09:01:00</time>", panel)
+    assert "null" not in panel
 
 
 def test_nested_rows_are_toggled(pages: Pages, shop: Shop) -> None:
