@@ -24,6 +24,7 @@ from resonate.errors.mistakes import (
 )
 from resonate_store.documented import Documented
 from resonate_store.interface import StoreError
+from resonate_store.model.clock import instant
 
 __all__ = [
     "AlreadyRegisteredError",
@@ -125,11 +126,11 @@ class ResonateTimedoutError(ResonateError):
 
     Args:
         id: the promise.
-        timeout: the deadline, in seconds since the epoch.
+        timeout: the deadline, in seconds since the epoch. The text has it in UTC.
     """
 
     def __init__(self, id: str, timeout: float) -> None:
-        super().__init__(f"Promise {id} timedout at {timeout}", 201)
+        super().__init__(f"Promise {id} timedout at {instant(timeout * 1000)}", 201)
         self.args = (id, timeout)
         self.id = id
         self.timeout = timeout

@@ -103,7 +103,7 @@ def installed(clock: Clock) -> Generator[Clock]:
         _ambient = before
 
 
-def instant(at: int) -> str:
+def instant(at: float) -> str:
     """Return an instant (ms) in UTC as ISO 8601, or `never` if it is after the year 9999."""
     from datetime import UTC, datetime, timedelta
 

@@ -147,7 +147,7 @@ def test_promise_settles_itself_and_restores_its_result(
     promise = store.promises.create("late", clock.now() + SOON)
     clock.advance(SOON)
     promise.resolve(None)
-    with pytest.raises(ResonateTimedoutError, match=r"Promise late timedout at \d+"):
+    with pytest.raises(ResonateTimedoutError, match=r"Promise late timedout at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"):
         promise.result(JSON)
 
     promise = store.promises.create("headers", clock.now() + SOON)
