@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from resonate_infra.explanations import PAGES
 from tests.support.once import once
 from tests.support.present import present
 
@@ -22,8 +23,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 RELEASE = f"resonate_serverless-{PROJECT['version']}"
 PACKAGES = {"resonate": "sdk", "resonate_store": "store", "resonate_infra": "infra"}
 """Packages of the wheel, and the folder of each."""
-BUNDLED = ("functions", "template.yaml")
-"""What the offline stack deploys if it is installed from a wheel."""
+BUNDLED = ("functions", "template.yaml", *PAGES)
+"""What the offline stack deploys, and `resonate explain` reads, if it is installed from a wheel."""
 KINDS = {".py", ".typed", ".yaml", ".html", ".css", ".js", ".svg", ".LICENSE", ".md", ".json", ".yml", ".txt", ".ini"}
 """Kinds of files in the packages. `Makefile` has no suffix."""
 
@@ -74,6 +75,11 @@ def test_wheel_has_the_tracked_files_of_the_packages(wheel: zipfile.ZipFile) -> 
     # The files of a new project have tests. They are its own.
     tests = [name for name in packages if re.search(r"(^|/)(tests?/|test_|conftest)", name)]
     assert {name for name in tests if not name.startswith("resonate_infra/project/")} == set()
+
+
+def test_wheel_has_the_pages_that_explain_errors(wheel: zipfile.ZipFile) -> None:
+    for page in PAGES:
+        assert wheel.read(f"resonate_infra/bundled/{page}") == (ROOT / page).read_bytes()
 
 
 def test_source_distribution_has_what_the_wheel_is_built_from(source: tarfile.TarFile) -> None:

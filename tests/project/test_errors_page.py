@@ -19,9 +19,11 @@ import resonate_store
 from resonate.errors import ApplicationError, ResonateError
 from resonate.errors.canceled import Canceled
 from resonate_infra.cli.application import loaded
-from resonate_store.documented import PAGE, Documented
+from resonate_infra.explanations import explanation_of
+from resonate_store.documented import EXPLAIN, Documented
 
 ROOT = Path(__file__).parents[2]
+PAGE = "docs/errors.md"
 TEXT = (ROOT / PAGE).read_text(encoding="utf-8")
 SOURCES = [path for folder in ("sdk", "store", "infra") for path in sorted((ROOT / folder).rglob("*.py"))]
 NOT_LOADED = ("__main__", "resonate_infra.project.files", "resonate_infra.conformance.plugin", "resonate_infra.cdk")
@@ -41,7 +43,7 @@ def documented() -> set[type]:
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not any(part in module.name for part in NOT_LOADED):
                 importlib.import_module(module.name)
-    return {kind for kind in kinds(Documented) if kind.help.endswith(f"#{kind.__name__.lower()}")}
+    return {kind for kind in kinds(Documented) if kind.help == f"{EXPLAIN} {kind.__name__}"}
 
 
 def strings() -> str:
@@ -88,8 +90,13 @@ def test_error_of_a_user_has_the_help_of_its_base() -> None:
     class OrderError(ResonateError):
         pass
 
-    assert OrderError.help == f"{PAGE}#resonateerror"
-    assert OrderError("text", 1).__notes__ == ["See docs/errors.md#resonateerror"]
+    assert OrderError.help == "resonate explain ResonateError"
+    assert OrderError("text", 1).__notes__ == ["Causes and way out: resonate explain ResonateError"]
+
+
+def test_help_of_each_error_explains_it() -> None:
+    for kind in documented():
+        assert explanation_of(kind.help.removeprefix(f"{EXPLAIN} ")).code == kind.__name__
 
 
 PAGES = (PAGE, "docs/troubleshooting.md")

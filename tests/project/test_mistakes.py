@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from resonate_store.documented import PAGE
+from resonate_store.documented import EXPLAIN
 from tests.support.client_mistakes import MISTAKES
 from tests.support.mistakes import WARNING, Mistake
 
@@ -51,7 +51,7 @@ def test_mistake_is_named_with_its_place_and_way_out(mistake: Mistake, caplog: p
     place = place_of(mistake.program)
     assert place is None or place in text, (place, text)
     if code not in (WARNING, OUTPUT, "AttributeError"):
-        assert f"See {PAGE}#{code.lower()}" in text
+        assert f"{EXPLAIN} {code}\n" in f"{text}\n"
 
 
 def test_table_has_the_commonest_mistakes() -> None:

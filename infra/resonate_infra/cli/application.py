@@ -63,6 +63,9 @@ COMMANDS = {
         "lint",
         "Check workflows without running them: what a replay would not repeat, and commands that have no effect.",
     ),
+    "explain": LazyCommand(
+        "linting", "explain", "Explain an error, a lint rule or a status: what it means, its causes, and the way out."
+    ),
     "doctor": LazyCommand(
         "doctor", "doctor", "Check this installation, and the deployment or server that it is connected to."
     ),

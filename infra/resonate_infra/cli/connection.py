@@ -63,7 +63,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
     ),
 }
 
-WITHOUT = ("dev", "init", "lint")
+WITHOUT = ("dev", "explain", "init", "lint")
 """Commands that do not connect to promises."""
 
 

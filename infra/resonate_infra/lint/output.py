@@ -31,7 +31,7 @@ def summary(checked: Checked) -> str:
 def as_json(checked: Checked) -> str:
     """Return one JSON document."""
     findings = [
-        {**each._asdict(), "name": each.rule.name, "severity": each.rule.severity, "help": each.rule.page}
+        {**each._asdict(), "name": each.rule.name, "severity": each.rule.severity, "help": each.rule.help}
         for each in checked.findings
     ]
     document = {
@@ -50,7 +50,7 @@ def as_sarif(checked: Checked) -> str:
             "id": rule.code,
             "name": rule.name,
             "shortDescription": {"text": rule.summary},
-            "help": {"text": f"See {rule.page}."},
+            "help": {"text": f"`{rule.help}` says what to write instead."},
             "defaultConfiguration": {"level": rule.severity, "enabled": rule.severity != "note"},
         }
         for rule in RULES.values()

@@ -13,7 +13,7 @@ class LintRule(NamedTuple):
 
     Attributes:
         code: its code.
-        name: its name, which is also its anchor in docs/lint.md.
+        name: its name.
         severity: `error` if a replay can differ or the code fails, `warning` if it usually is a mistake, `note` if a
             reader has to judge. Notes are off by default.
         summary: one sentence about it.
@@ -25,9 +25,9 @@ class LintRule(NamedTuple):
     summary: str
 
     @property
-    def page(self) -> str:
-        """Its section of the documentation."""
-        return f"docs/lint.md#{self.code.lower()}-{self.name}"
+    def help(self) -> str:
+        """The command that explains it."""
+        return f"resonate explain {self.code}"
 
 
 RULES: dict[str, LintRule] = {

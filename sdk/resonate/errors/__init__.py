@@ -1,7 +1,7 @@
 """Errors that the SDK raises.
 
 Most are a `ResonateError` with a numeric code; those of `mistakes` are a `TypeError` or a `ValueError`. The text says
-what is wrong and what to do, and `help` where docs/errors.md explains it. All of them can be pickled.
+what is wrong and what to do, and `help` which command explains it. All of them can be pickled.
 An error that a user's function raises is not wrapped. It reaches the workflow and the caller as its own type, or as an
 `ApplicationError` if the process that reads it has not imported that type.
 """
@@ -71,7 +71,7 @@ class ResonateError(Documented, Exception):
         details: more about it, as JSON data.
 
     Attributes:
-        help: where docs/errors.md explains it.
+        help: the command that explains it, such as `resonate explain PayloadError`.
     """
 
     def __init__(self, mesg: str, code: float, details: Any = None) -> None:

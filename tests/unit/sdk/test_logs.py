@@ -249,7 +249,7 @@ def test_arguments_that_do_not_fit_are_logged_without_our_frames(driver: Driver,
     message = "SignatureError: [305.00000] step: n: expected int, got str. Function step('x') failed"
     assert record.getMessage() == message
     assert record.exc_info is None
-    assert codec.decode_error(driver.promise("w")).__notes__ == ["See docs/errors.md#signatureerror"]
+    assert codec.decode_error(driver.promise("w")).__notes__ == ["Causes and way out: resonate explain SignatureError"]
 
 
 class Rot:

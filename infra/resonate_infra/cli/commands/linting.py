@@ -1,13 +1,15 @@
-"""`resonate lint`: check workflows without running them."""
+"""`resonate lint` and `resonate explain`: check workflows without running them, and explain rules and errors."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from resonate_infra.explanations import explanation_of, explanations
 from resonate_infra.inspection.exits import FAILED, USAGE, Failure
 from resonate_infra.lint.checking import check
 from resonate_infra.lint.output import as_json as json_of
@@ -64,3 +66,29 @@ def lint(
         raise typer.Exit(USAGE)
     if checked.findings:
         raise typer.Exit(FAILED)
+
+
+def _codes_that_begin(incomplete: str) -> list[str]:
+    return [each.code for each in explanations() if each.code.lower().startswith(incomplete.lower())]
+
+
+def explain(
+    code: Annotated[
+        str,
+        typer.Argument(
+            metavar="CODE",
+            help="The name of an error's class, the code of a lint rule such as RS101, or a status such as 404.",
+            autocompletion=_codes_that_begin,
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for scripts.")] = False,
+) -> None:
+    """Explain an error, a lint rule or a status: what it means, its causes, and the way out."""
+    try:
+        found = explanation_of(code)
+    except LookupError as error:
+        raise Failure(str(error), USAGE) from None
+    if as_json:
+        print(json.dumps(found._asdict(), indent=2, ensure_ascii=False))
+    else:
+        print(f"{found.title}\n\n{found.text}")

@@ -10,7 +10,7 @@ from resonate_infra.cli.doctor.findings import Remark, Subject, code_of, error, 
 Keys = dict[str, str]
 """Names of key attributes, and whether each is the HASH or the RANGE key."""
 VIEW = "NEW_AND_OLD_IMAGES"
-RESTORE = "use the table of the deployment, or restore it as docs/operate.md says"
+RESTORE = "use the table of the deployment, or restore it as the page Operate of the documentation says"
 
 
 def table(subject: Subject) -> Iterator[Remark]:

@@ -41,7 +41,7 @@ def test_page_of_a_pending_execution_says_why_it_waits(filled: Pages, id: str, s
     assert why in text
 
 
-def test_page_says_who_has_a_task_and_until_when(pages: Pages, shop: Shop) -> None:
+def test_page_names_the_worker_and_end_of_a_lease(pages: Pages, shop: Shop) -> None:
     shop.begin("a", MONDAY)
     assert "acquired, version 1 held by shop-1 until 2026-11-30 09:01:00.000 UTC" in pages.text("/execution?id=a")
 

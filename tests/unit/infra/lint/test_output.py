@@ -35,6 +35,11 @@ def test_text_is_one_line_for_each_finding(checked: Checked) -> None:
     assert summary(checked) == "1 file, 1 workflow, 2 findings"
 
 
+def test_page_shows_the_text_of_a_finding() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "lint.md").read_text(encoding="utf-8")
+    assert f"src/shop.py:12:13: RS001 {CLOCK.replace('`flow`', '`order`')}\n" in page
+
+
 def test_text_escapes_characters_that_a_terminal_obeys(tmp_path: Path) -> None:
     program = tmp_path / "a\x1b[2Jb.py"
     program.write_text(PROGRAM, encoding="utf-8")
@@ -59,7 +64,7 @@ def test_json_has_the_place_and_the_rule(checked: Checked) -> None:
         "workflow": "flow",
         "name": "clock",
         "severity": "error",
-        "help": "docs/lint.md#rs001-clock",
+        "help": "resonate explain RS001",
     }
     (unreadable,) = document["unreadable"]
     assert (unreadable["path"], unreadable["line"]) == ("c.py", 1)

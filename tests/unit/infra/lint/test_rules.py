@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from resonate_infra.explanations import explanation_of
 from resonate_infra.lint.checking import check
 from resonate_infra.lint.rules import RULES, selection
+from resonate_store.documented import EXPLAIN
 
 PAGE = (Path(__file__).parents[4] / "docs" / "lint.md").read_text(encoding="utf-8")
 NOTES = {"RS203", "RS402"}
@@ -40,10 +42,17 @@ def test_unknown_code_is_refused_with_the_option(text: str) -> None:
         selection([], [text])
 
 
+def test_help_of_each_rule_explains_it() -> None:
+    for rule in RULES.values():
+        command, _, code = rule.help.rpartition(" ")
+        assert command == EXPLAIN
+        assert explanation_of(code).title == f"{rule.code} {rule.name}"
+
+
 def test_page_lists_each_rule_with_its_severity() -> None:
     rows = re.findall(r"^\| \[(RS\d+)\]\(#([\w-]+)\) \| ([\w-]+) \| (\w+) \| (.*) \|$", PAGE, re.MULTILINE)
 
-    assert rows == [(each.code, each.page.partition("#")[2], *each[1:]) for each in RULES.values()]
+    assert rows == [(each.code, f"{each.code.lower()}-{each.name}", *each[1:]) for each in RULES.values()]
 
 
 def test_page_has_an_example_found_and_one_right(tmp_path: Path, subtests: pytest.Subtests) -> None:

@@ -95,3 +95,16 @@ def test_hook_of_pre_commit_runs_an_existing_command() -> None:
     assert hook["id"] in (ROOT / "docs" / "lint.md").read_text()
     # pre-commit installs the package without extras.
     assert hook["additional_dependencies"] == [each for each in extras["cli"] if each.startswith("typer")]
+
+
+def test_explain_shows_the_section_of_a_code() -> None:
+    shown = CommandLine().ok("explain", "rs101").out
+    assert shown.startswith("RS101 command-not-yielded\n\n")
+    status = CommandLine().json("explain", "410")
+    assert (status["title"], status["page"]) == ("Status 410", "docs/errors.md")
+    assert "ReceiverEndedError" in status["text"]
+
+
+def test_explain_refuses_an_unknown_code() -> None:
+    told = CommandLine().fails("explain", "NotRegistredError")
+    assert told == (2, "nothing explains 'NotRegistredError', did you mean NotRegisteredError?")

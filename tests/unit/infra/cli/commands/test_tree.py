@@ -73,7 +73,7 @@ def test_tree_shows_a_suspended_task(resonate: CommandLine, id: str) -> None:
     assert resonate.json("tree", id)["task"]["state"] == "suspended"
 
 
-def test_tree_shows_who_has_a_task_and_until_when(over_table: CommandLine, table: Table) -> None:
+def test_tree_names_the_worker_and_end_of_a_lease(over_table: CommandLine, table: Table) -> None:
     clock = ManualClock(NEXT)
     store = DynamoStore(table.name, client=table.client, clock=clock)
     root = PromiseCreate("a", 2**52, tags={ORIGIN: "a", BRANCH: "a", TARGET: "poll://any@worker", FUNC: "f"})
@@ -87,7 +87,7 @@ def test_tree_shows_who_has_a_task_and_until_when(over_table: CommandLine, table
     assert "expiresAt" not in over_table.json("tree", "a")["task"]
 
 
-def test_tree_does_not_say_how_long_an_ended_sleep_was_planned(server: Server, resonate: CommandLine, id: str) -> None:
+def test_tree_shows_when_a_sleep_ended_early(server: Server, resonate: CommandLine, id: str) -> None:
     tags = {ORIGIN: id, BRANCH: id, TIMER: "true"}
     for n, state in enumerate(("resolved", "rejected_canceled")):
         assert server.store.apply(PromiseCreate(f"{id}-{n}", NEXT, tags=tags)).ok
