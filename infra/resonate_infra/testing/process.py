@@ -161,6 +161,10 @@ class Processes:
             self._warm[function.key] = self._load(function)
         return self._warm[function.key]
 
+    def file_of(self, function: TemplateFunction) -> Path:
+        """Return the file that a function is loaded from."""
+        return self._code_of(function)[0]
+
     def check(self, function: TemplateFunction) -> None:
         """Check that the code of a function exists.
 

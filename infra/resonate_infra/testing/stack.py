@@ -23,9 +23,10 @@ from typing import Any, cast
 from unittest.mock import patch
 
 from resonate.client.function import Function as Registered
+from resonate.testing.diagnosis import Stuck
 from resonate.testing.faults import Killed
 from resonate.testing.functions import name_of
-from resonate.testing.stack import Stack, Stuck
+from resonate.testing.stack import Stack
 from resonate_infra.effects.settings import SWEEP_INTERVAL_MS
 from resonate_infra.testing.gateway import Gateway, HttpResponse
 from resonate_infra.testing.lineage import RecursionDetected, continued, is_too_long
@@ -38,6 +39,7 @@ from resonate_infra.testing.template.buckets import empty_bucket
 from resonate_infra.testing.template.deployment import Deployment, TemplateFunction
 from resonate_infra.testing.template.resources import create, delete
 from resonate_infra.testing.versions import Versions
+from resonate_infra.testing.workers import SERVANTS, advice_about
 from resonate_store.delivery.environment import delivery_of
 from resonate_store.dynamo.items import entry_of, is_entry
 from resonate_store.dynamo.large_values import Payloads
@@ -49,10 +51,6 @@ from resonate_store.settings import groups_of
 __all__ = ["Event", "OfflineStack", "Stuck"]
 
 logger = logging.getLogger("resonate.offline")
-
-SERVANTS = ("ApiFunction", "DispatchFunction", "TickFunction")
-"""The functions that are the server. All other functions are workers."""
-
 
 _aside: weakref.WeakSet[OfflineStack] = weakref.WeakSet()
 """Stacks that are set aside. The next stack of the same name deletes them."""
@@ -379,6 +377,9 @@ class OfflineStack(Stack):
 
     def _record(self, id: str) -> Record | None:
         return self._store.record(id)
+
+    def _advice(self, texts: list[str]) -> str:
+        return advice_about(texts, self.deployment.functions, self.processes.file_of)
 
     def _records(self) -> list[Record]:
         pages = self.cloud.client("dynamodb").get_paginator("scan").paginate(TableName=self.deployment.table_name)

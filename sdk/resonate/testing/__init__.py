@@ -10,11 +10,12 @@ The names in `__all__` are public, the modules of this package are internal. See
 `resonate_infra.testing` has the same interface for the Lambda functions, which it runs on moto.
 """
 
+from resonate.testing.diagnosis import Stuck
 from resonate.testing.faults import FailPoint, Killed
 from resonate.testing.history import History, HistoryFormatError, Recorded, export_history
 from resonate.testing.memory import MemoryStack
 from resonate.testing.replay import Difference, Replayed, ReplayWarning, replay
-from resonate.testing.stack import Stack, Stuck
+from resonate.testing.stack import Stack
 
 __all__ = [
     "Difference",

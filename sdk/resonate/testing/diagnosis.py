@@ -10,20 +10,38 @@ the cause. So a stack checks at intervals whether anything but retries has happe
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from resonate.payloads import codec
+from resonate_store.documented import Documented
 from resonate_store.model import clock
 from resonate_store.model.records import Record
-from resonate_store.model.tags import BEGUN, DELAY, FUNC, SCOPE
+from resonate_store.model.tags import BEGUN, DELAY, FUNC, LINK, MESSAGE, PUBLISHED, SCOPE
 
 HOPELESS_ATTEMPTS = 100
 """Number of failed attempts, with nothing else happening, after which a test stops waiting."""
 EVENTS_BETWEEN_LOOKS = 50
 """Number of events between two reads of all records, which can be many."""
+MOST_NAMED = 5
+"""Maximum number of waiting promises that an error names."""
+
+
+class Stuck(Documented, AssertionError):
+    """Nothing in the stack will make the execution continue. The `message` says what to do.
+
+    Attributes:
+        id: the execution.
+        waits: the ids of the promises that it waits for, or of the steps that fail again and again.
+    """
+
+    def __init__(self, id: str, message: str, waits: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.id = id
+        self.waits = waits
 
 
 class Wait(NamedTuple):
@@ -72,6 +90,42 @@ def waits_of(id: str, records: Mapping[str, Record], unserved: Mapping[str, str]
 def lines_of(waits: Sequence[Wait]) -> str:
     """Return the waits as lines of a message."""
     return "".join(f"\n  {wait.id}: {wait.text}" for wait in waits)
+
+
+def stuck_at(id: str, waits: Sequence[Wait], at: int | None, advice: str) -> Stuck:
+    """Return the error of an execution that waits for what will not happen.
+
+    Args:
+        id: the execution.
+        waits: what it waits for.
+        at: the instant (ms) of the next event of the stack, or None.
+        advice: what the stack adds.
+    """
+    later = "" if at is None else f"; the next thing is due at {instant(at)}"
+    message = f"{id} is pending and nothing will happen to it{later}. It waits for{lines_of(waits) or ' nobody'}"
+    return Stuck(id, message + advice, tuple(wait.id for wait in waits))
+
+
+def only_retries(id: str, failing: Sequence[Failing]) -> Stuck:
+    """Return the error of an execution whose steps only fail and are retried."""
+    lines = "".join(f"\n  {each}" for each in failing)
+    message = f"{id} is pending and nothing else happens to it but retries; say days=... to wait for more{lines}"
+    return Stuck(id, message, tuple(each.id for each in failing))
+
+
+def missing(id: str, records: Sequence[Record]) -> Stuck:
+    """Return the error of a promise that does not exist. It names those that wait to be settled, close ids first."""
+    waiting = [record.id for record in records if _is_for_tests(record)]
+    close = difflib.get_close_matches(id, waiting, n=MOST_NAMED, cutoff=0)
+    more = f" and {len(waiting) - len(close)} more" if len(waiting) > len(close) else ""
+    known = f"these wait to be settled: {', '.join(close)}{more}" if close else "no promise waits to be settled"
+    return Stuck(id, f"there is no promise {id}; {known}", tuple(close))
+
+
+def _is_for_tests(record: Record) -> bool:
+    """Return whether a pending promise is settled by neither a worker nor time, so by the test."""
+    local = record.tags.get(SCOPE) == "local" or not {MESSAGE, PUBLISHED, LINK}.isdisjoint(record.tags)
+    return record.pending and record.task is None and not record.timer and not local
 
 
 def _wait(record: Record, unserved: str | None) -> Wait:

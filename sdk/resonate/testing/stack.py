@@ -18,13 +18,12 @@ from resonate.client.client import Resonate
 from resonate.client.handle import Handle
 from resonate.errors import refusal
 from resonate.payloads import codec
-from resonate.testing.diagnosis import Endless, Failing, Wait, instant, lines_of, waits_of
+from resonate.testing.diagnosis import Endless, Stuck, Wait, lines_of, missing, only_retries, stuck_at, waits_of
 from resonate.testing.faults import FailPoint, FailPoints, Killed, MessageFaults
 from resonate.testing.functions import place_of
 from resonate.testing.history import History, export_history
 from resonate.testing.messages import Inboxes
 from resonate.workflow.options import DEFAULT_TIMEOUT, Options, StartOptions, by_name
-from resonate_store.documented import Documented
 from resonate_store.interface import Store, whole
 from resonate_store.model.clock import Clock
 from resonate_store.model.ids import problem_with
@@ -32,20 +31,6 @@ from resonate_store.model.records import PromiseView, Record, SettledState, Valu
 from resonate_store.model.requests import PromiseGet, PromiseSettle, Request, Response
 
 _DEFAULT_LIFE_MS = round(DEFAULT_TIMEOUT * 1000)
-
-
-class Stuck(Documented, AssertionError):
-    """Nothing in the stack will make the execution continue. The `message` says what to do.
-
-    Attributes:
-        id: the execution.
-        waits: the ids of the promises that it waits for, or of the steps that fail again and again.
-    """
-
-    def __init__(self, id: str, message: str, waits: tuple[str, ...] = ()) -> None:
-        super().__init__(message)
-        self.id = id
-        self.waits = waits
 
 
 class Stack(Inboxes):
@@ -253,7 +238,7 @@ class Stack(Inboxes):
             if endless is None and unlimited and days is None:
                 endless = Endless(_DEFAULT_LIFE_MS)
             if endless is not None and endless.due() and (failing := endless.failing(self._records())):
-                raise self._endless(id, failing)
+                raise only_retries(id, failing)
             limits = [promise.timeout_at - 1] if unlimited else []
             limits += [] if days is None else [began + round(days * 86_400_000)]
             end = min(limits, default=None)
@@ -275,7 +260,7 @@ class Stack(Inboxes):
             value: its value, encoded like the result of a workflow.
 
         Raises:
-            AssertionError: the promise does not exist, or is settled already.
+            AssertionError: the promise does not exist, or is settled already. A `Stuck` names those that wait.
         """
         self._settle(id, "resolved", codec.encode(value, f"the value of promise {id}"))
 
@@ -384,6 +369,8 @@ class Stack(Inboxes):
         return record.promise() if record.pending else whole(record.promise(), self.store)
 
     def _settle(self, id: str, state: SettledState, value: Value) -> None:
+        if self._record(id) is None:
+            raise missing(id, self._records())
         promise = self._promise(id)
         if not promise.pending:
             raise AssertionError(f"the promise {id} is {promise.state} already")
@@ -400,16 +387,13 @@ class Stack(Inboxes):
         waits = self._waits(id)
         return all(wait.kind in ("unserved", "promise", "message", "halted") and wait.deadline > end for wait in waits)
 
-    def _endless(self, id: str, failing: list[Failing]) -> Stuck:
-        lines = "".join(f"\n  {each}" for each in failing)
-        message = f"{id} is pending and nothing else happens to it but retries; say days=... to wait for more{lines}"
-        return Stuck(id, message, tuple(each.id for each in failing))
+    def _advice(self, texts: list[str]) -> str:  # noqa: ARG002 - for stacks that have workers of their own
+        """Return what an error with these texts says in addition."""
+        return ""
 
     def _stuck(self, id: str, at: int | None) -> Stuck:
         waits = self._waits(id)
-        later = "" if at is None else f"; the next thing is due at {instant(at)}"
-        message = f"{id} is pending and nothing will happen to it{later}. It waits for{lines_of(waits) or ' nobody'}"
-        return Stuck(id, message, tuple(wait.id for wait in waits))
+        return stuck_at(id, waits, at, self._advice([wait.text for wait in waits]))
 
 
 class Starter:

@@ -19,8 +19,7 @@ from resonate.errors import (
     ReceiverEndedError,
     ReceiverNotFoundError,
 )
-from resonate.testing import MemoryStack, replay
-from resonate.testing.stack import Stuck
+from resonate.testing import MemoryStack, Stuck, replay
 from resonate_store.model.ids import message_id
 from resonate_store.model.records import Inbox
 from tests.support.present import present

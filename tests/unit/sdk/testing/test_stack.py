@@ -6,7 +6,7 @@ import pytest
 
 from resonate import Context
 from resonate.errors import ResonateCanceledError, ResonateTimedoutError
-from resonate.testing import MemoryStack
+from resonate.testing import MemoryStack, Stuck
 from resonate_store.model.requests import PromiseCreate
 from tests.unit.sdk.testing.programs import Flow, approval, trial
 
@@ -94,8 +94,18 @@ def test_promise_is_settled_by_the_test(stack: MemoryStack) -> None:
         three.result()
     with pytest.raises(AssertionError, match=r"a1\.1 is resolved already"):
         stack.resolve("a1.1")
-    with pytest.raises(AssertionError, match="there is no promise a4"):
+    with pytest.raises(AssertionError, match="there is no promise a4; no promise waits to be settled"):
         stack.resolve("a4")
+
+
+def test_settling_a_missing_promise_names_those_that_wait(stack: MemoryStack) -> None:
+    for number in range(7):
+        stack.start(approval, id=f"b{number}")
+    for settle in (stack.resolve, stack.cancel):
+        with pytest.raises(Stuck, match=r"no promise b3\.2; these wait to be settled: b3\.1, (b\d\.1, ){3}") as caught:
+            settle("b3.2")
+        assert str(caught.value).endswith(" and 2 more")
+        assert caught.value.waits[0] == "b3.1"
 
 
 def test_run_waits_for_a_given_deadline(stack: MemoryStack) -> None:
