@@ -100,7 +100,7 @@ class Code(NamedTuple):
     def where(self) -> str:
         """The place as it is named in messages."""
         if not self.replayed:
-            return f"the step `{self.workflow}`"
+            return f"the function `{self.workflow}`"
         if self.space.name == self.workflow:
             return f"the workflow `{self.workflow}`"
         return f"`{self.space.name}`, which the workflow `{self.workflow}` calls,"

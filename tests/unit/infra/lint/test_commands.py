@@ -75,11 +75,11 @@ def test_command_that_is_carried_out_is_not_found(body: str, tmp_path: Path) -> 
     assert found(tmp_path, body) == []
 
 
-def test_statement_in_a_step_is_found_there(tmp_path: Path) -> None:
+def test_statement_in_a_function_without_yield_is_found_there(tmp_path: Path) -> None:
     ((code, message),) = found(tmp_path, "pass", "def step(ctx: Context):\n    ctx.run(look)\ndef flow(ctx)")
 
     assert code == "RS101"
-    assert message.startswith("`ctx.run(...)` in the step `step` is not carried out, because it is not yielded: ")
+    assert message.startswith("`ctx.run(...)` in the function `step` is not carried out, because it is not yielded: ")
 
 
 @pytest.mark.parametrize(
