@@ -98,6 +98,21 @@ def test_wheel_describes_the_project(wheel: zipfile.ZipFile) -> None:
     assert b"resonate = resonate_infra.cli.main:main" in wheel.read(f"{RELEASE}.dist-info/entry_points.txt")
 
 
+def test_readmes_say_how_to_install_before_the_release(subtests: pytest.Subtests) -> None:
+    if "Unreleased" not in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").partition("\n### ")[0]:
+        return  # the package is on PyPI
+    installing = [
+        path
+        for path in (ROOT / "README.md", *sorted((ROOT / "examples").rglob("README.md")))
+        if re.search(r"install\s+['`]?resonate-serverless", path.read_text(encoding="utf-8"))
+    ]
+    assert len(installing) >= 4
+    for path in installing:
+        with subtests.test(path.relative_to(ROOT)):
+            said = " ".join(path.read_text(encoding="utf-8").split())
+            assert re.search(r"Until version 0\.2 is on PyPI, install it from (a|the) clone", said)
+
+
 def test_changelog_begins_with_the_version_of_the_project() -> None:
     headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
 
