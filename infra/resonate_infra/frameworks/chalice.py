@@ -56,6 +56,9 @@ def add_status_route(
 def accepted(app: Chalice, id: str) -> Response:
     """Return the answer to a start: 202, with the address of the status as `Location` and in the body.
 
+    It does not read the execution. If the id existed with other arguments, the answer is the same: docs/frameworks.md
+    says how to refuse that.
+
     Args:
         app: the application, which is in a request.
         id: the id of the execution.

@@ -101,6 +101,9 @@ def executions_router(*, functions: Collection[str] | None = None) -> APIRouter:
 def accepted(request: Request, id: str) -> JSONResponse:
     """Return the answer to a start: 202, with the address of the status as `Location` and in the body.
 
+    It does not read the execution. If the id existed with other arguments, the answer is the same: docs/frameworks.md
+    says how to refuse that.
+
     Args:
         request: the request that has started the execution.
         id: the id of the execution.

@@ -247,9 +247,10 @@ class Caller:
         return self._handle(id, func, asked=asked)
 
     def create_execution(self, id: str, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> PromiseView:
-        """Create an execution as `begin_rpc` does, and return its promise, which can have existed before.
+        """Create an execution as `begin_rpc` does, and return its promise. Arguments and errors are those of `rpc`.
 
-        It starts no thread, unless the store is in this process. Arguments and errors are those of `rpc`.
+        If the id exists, that promise is returned. A warning is logged if it has another function or other arguments.
+        To refuse such a call, give `idempotency_key`. It starts no thread, unless the store is in this process.
         """
         check_call(id, func)
         name, version = self._named(func, args, kwargs)

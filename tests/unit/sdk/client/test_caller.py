@@ -273,3 +273,20 @@ def test_second_function_warns_with_both_names(resonate: Resonate, caplog: pytes
     assert "same exists" not in caplog.text
     assert resonate.run("same", "two") == "one"
     assert "same exists and calls one, not two" in caplog.text
+
+
+def test_created_execution_that_exists_warns_unless_a_key_refuses(
+    resonate: Resonate, caplog: pytest.LogCaptureFixture
+) -> None:
+    resonate.register(add)
+    first = resonate.create_execution("x", add, 1, 2)
+    assert resonate.create_execution("x", add, 1, 2).param == first.param
+    assert "x exists" not in caplog.text
+    assert resonate.create_execution("x", add, 1, 3).param == first.param
+    assert "x exists with other arguments" in caplog.text
+
+    keyed = resonate.options(idempotency_key="1 and 2")
+    keyed.create_execution("y", add, 1, 2)
+    with pytest.raises(ResonateStoreError) as refused:
+        resonate.options(idempotency_key="1 and 3").create_execution("y", add, 1, 3)
+    assert refused.value.status == 409
