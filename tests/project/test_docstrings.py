@@ -15,15 +15,28 @@ from docstring_parser import DocstringStyle, parse
 import resonate
 from resonate import Context, Handle, Resonate, Saga
 from resonate.client.function import Function
+from resonate.clocks import StepClock
+from resonate.encoders import Encoder
 from resonate.executions import Executions
+from resonate.message_sources import LocalMessageSource, MessageSource, Poller
 from resonate.promises import DurablePromise, Promises
 from resonate.schedules import DurableSchedule, Schedules
+from resonate.stores import LocalStore, RemoteStore
+from resonate.stores.by_hand import LocalPromises, LocalTask, LocalTasks
+from resonate.stores.local_schedules import LocalSchedule, LocalSchedules
 from resonate.testing import MemoryStack
+from resonate.testing.stack import Starter
 from resonate.workflow import options
+from resonate_infra.testing.gateway import Gateway
+from resonate_infra.testing.stack import OfflineStack
 
 MODULES = ("resonate", "resonate.testing", "resonate.errors", "resonate.retry_policies", "resonate.encryption")
-OBJECTS = (Function, Promises, DurablePromise, Schedules, DurableSchedule, Executions)
-"""Classes of what the public names give, and that programs do not import."""
+OBJECTS: tuple[Any, ...] = (
+    *(Function, Promises, DurablePromise, Schedules, DurableSchedule, Executions, Starter, OfflineStack, Gateway),
+    *(LocalStore, LocalPromises, LocalTask, LocalTasks, LocalSchedule, LocalSchedules, RemoteStore),
+    *(LocalMessageSource, MessageSource, Poller, StepClock, Encoder),
+)
+"""Classes of what the public names give, and of other modules that programs import."""
 WITH_EXAMPLE: list[Any] = [
     *(resonate, Resonate, Resonate.run, Resonate.rpc, Resonate.remote, Resonate.register, Resonate.handler),
     *(Resonate.send, Resonate.cancel, Resonate.schedule, Resonate.update_schedule, Resonate.set_dependency, Handle),

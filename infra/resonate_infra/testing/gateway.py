@@ -72,7 +72,7 @@ class Gateway:
         return HttpResponse(answer["statusCode"], received, encoded)
 
     def event(self, route: Route, body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
-        """Return the event of the function for a request."""
+        """Return the event of the function of `route` for a request with this `body` and these `headers`."""
         sent = {"Host": "api.execute-api.us-east-1.amazonaws.com", **headers}
         return {
             "resource": route.path,

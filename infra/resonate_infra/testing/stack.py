@@ -254,7 +254,7 @@ class OfflineStack(Stack):
         return [call for call in self.cloud.calls if call.caller]
 
     def operations(self, service: str = "dynamodb") -> Counter[str]:
-        """Return how often the functions called each operation of a service, such as `sqs`, since `reset_counts`."""
+        """Return how often the functions called each operation of `service`, such as `sqs`, since `reset_counts`."""
         return Counter(call.operation for call in self.calls if call.service == service)
 
     # Actions
@@ -332,7 +332,7 @@ class OfflineStack(Stack):
         return self.gateway.request(method, path, body, headers, signed=signed)
 
     def function(self, name: str) -> TemplateFunction:
-        """Return a function by its logical id, name or ARN, also with a version or an alias, or raise `KeyError`."""
+        """Return the function of a logical id, `name` or ARN, also with a version or an alias, or raise `KeyError`."""
         return self.versions.find(self.cloud.functions.get(name, name))
 
     def pump(self) -> int:

@@ -15,7 +15,7 @@ class StepClock:
         self._time = 0.0
 
     def step(self, time: float) -> None:
-        """Move the clock to an instant, in seconds since the epoch.
+        """Move the clock to the instant `time`, in seconds since the epoch.
 
         Raises:
             AssertionError: the clock is past it.
@@ -28,5 +28,5 @@ class StepClock:
         return self._time
 
     def strftime(self, format: str, /) -> str:
-        """Return the instant as text, in UTC."""
+        """Return the instant as text in UTC, in a `format` of `time.strftime`."""
         return time.strftime(format, time.gmtime(self._time))

@@ -27,9 +27,13 @@ _JSON_TYPES = (str, int, float, bool, type(None))
 class Encoder(Protocol[I, O]):
     """Protocol of encoders. The encoder of a call encodes to text, or to None for nothing."""
 
-    def encode(self, obj: I, /) -> O: ...
+    def encode(self, obj: I, /) -> O:
+        """Return the form of the value `obj` that is stored."""
+        ...
 
-    def decode(self, obj: O, /) -> I: ...
+    def decode(self, obj: O, /) -> I:
+        """Return the value of the stored form `obj`."""
+        ...
 
 
 class NoopEncoder:
@@ -140,7 +144,11 @@ class PairEncoder(Generic[T, U, V]):
 
 
 class CombinedEncoder(Generic[T, U, V]):
-    """Chain of two encoders: `r` encodes what `l` has encoded."""
+    """Chain of two encoders: `r` encodes what `l` has encoded.
+
+    Args:
+        l, r: the first and the second encoder. Decoding begins with `r`.
+    """
 
     def __init__(self, l: Encoder[T, U], r: Encoder[U, V]) -> None:  # noqa: E741
         self._left = l

@@ -21,7 +21,12 @@ _NUDGE: Message = {}
 
 @runtime_checkable
 class MessageSource(Protocol):
-    """Protocol of a source of messages; `unicast` and `anycast` are its addresses."""
+    """Protocol of a source of messages.
+
+    Attributes:
+        unicast: its address. A message to it is for this process only.
+        anycast: the address of its group. A message to it is for any process of the group.
+    """
 
     @property
     def unicast(self) -> str: ...
@@ -29,13 +34,21 @@ class MessageSource(Protocol):
     @property
     def anycast(self) -> str: ...
 
-    def start(self) -> None: ...
+    def start(self) -> None:
+        """Begin to receive messages."""
+        ...
 
-    def stop(self) -> None: ...
+    def stop(self) -> None:
+        """Receive no more messages, and end `next`."""
+        ...
 
-    def next(self) -> Message | None: ...
+    def next(self) -> Message | None:
+        """Wait for a message and return it. Return None once the source is stopped."""
+        ...
 
-    def enqueue(self, mesg: Message, /) -> None: ...
+    def enqueue(self, mesg: Message, /) -> None:
+        """Add the message `mesg` to the queue."""
+        ...
 
 
 class Broker(Protocol):
@@ -103,7 +116,7 @@ class LocalMessageSource:
         return group_of(address) == self._group
 
     def enqueue(self, mesg: Message, /) -> None:
-        """Add a message to the queue."""
+        """Add the message `mesg` to the queue."""
         self._messages.put(mesg)
 
     def nudge(self) -> None:

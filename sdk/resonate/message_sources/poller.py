@@ -120,10 +120,16 @@ class Poller:
 
     @property
     def connected(self) -> bool:
+        """Whether the connection to the server is made."""
         return self._connected
 
     def start(self, receive: Receive, changed: Callable[[], None]) -> None:
-        """Begin to receive; does nothing if the poller runs."""
+        """Begin to receive messages. Do nothing if the poller runs.
+
+        Args:
+            receive: takes each message, in the thread of the poller. An exception of it is logged.
+            changed: called when the connection is made or lost.
+        """
         # The thread needs it. A child of a fork could never import what another thread was importing at that moment.
         import urllib3  # noqa: F401  # pyright: ignore[reportUnusedImport]
 

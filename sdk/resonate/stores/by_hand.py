@@ -96,7 +96,11 @@ class LocalTask(Struct):
 
 
 class LocalPromises(Promises):
-    """Promises of a store, with the tags of SDK 0.6.7."""
+    """Promises of a store, with the tags of SDK 0.6.7.
+
+    Args:
+        store: the store.
+    """
 
     def __init__(self, store: StoreByHand) -> None:
         super().__init__(store)
@@ -192,7 +196,13 @@ class LocalPromises(Promises):
         return promise, Callback(id, promise_id, timeout, self._by_hand.clock.now())
 
     def subscribe(self, id: str, promise_id: str, recv: str, timeout: int) -> tuple[DurablePromise, Callback | None]:
-        """Send the promise to the address `recv` when it settles.
+        """Send a promise to an address when it settles.
+
+        Args:
+            id: names the subscription, in the id of the `Callback` that is returned.
+            promise_id: the promise.
+            recv: the address.
+            timeout: becomes the `timeout` of the subscription, and has no other effect.
 
         Returns:
             The promise, and the subscription. The subscription is None if the promise is settled or `recv` has one.
@@ -258,6 +268,9 @@ class LocalTasks:
     def complete(self, id: str, counter: int) -> bool:
         """Suspend a claimed task until a promise settles that it has a callback on.
 
+        Args:
+            id, counter: as in the message, or of the `LocalTask`.
+
         Returns:
             True, also if it was completed before.
 
@@ -281,7 +294,7 @@ class LocalTasks:
         return True
 
     def heartbeat(self, pid: str) -> int:
-        """Extend all claims of a process by their ttl, and return how many there are."""
+        """Extend all claims of the process `pid` by their ttl, and return how many there are."""
         store = self._store
         with store.transaction():
             tasks = store.claimed_by(pid)

@@ -50,7 +50,7 @@ class LocalStore(MemoryStore):
 
     Args:
         encoder: accepted as in SDK 0.6.7, and without effect: payloads are stored as base64.
-        clock: the source of time.
+        clock: the source of time; by default the clock of the machine.
     """
 
     def __init__(self, encoder: Encoder[str | None, str | None] | None = None, clock: Clock | None = None) -> None:
@@ -93,17 +93,17 @@ class LocalStore(MemoryStore):
         return self._exclusive
 
     def register(self, request: PromiseRegisterCallback | PromiseRegisterListener) -> tuple[Response, bool]:
-        """Register a callback or a listener, and return whether it is new."""
+        """Carry out `request`, which registers a callback or a listener, and return whether it is new."""
         before = self.record(request.awaited)
         response = self.apply(request)
         return response, self.record(request.awaited) is not before
 
     def suspend(self, id: str, version: int) -> Response:
-        """Suspend a claimed task on the promises that it has callbacks on."""
+        """Suspend the claimed task `id` on the promises that it has callbacks on. `version` is that of its claim."""
         return self.apply(TaskSuspendRegistered(id, version))
 
     def claimed_by(self, pid: str) -> tuple[TaskReference, ...]:
-        """Return the tasks that a process has claimed."""
+        """Return the tasks that the process `pid` has claimed."""
         return tuple(
             TaskReference(record.id, record.task.version)
             for record in self.records()
@@ -122,12 +122,12 @@ class LocalStore(MemoryStore):
         return source
 
     def connect(self, source: LocalMessageSource) -> None:
-        """Deliver messages to this source too."""
+        """Deliver messages to `source` too."""
         if source not in self._sources:
             self._sources.append(source)
 
     def disconnect(self, source: LocalMessageSource) -> None:
-        """Deliver no more messages to this source."""
+        """Deliver no more messages to `source`."""
         if source in self._sources:
             self._sources.remove(source)
 

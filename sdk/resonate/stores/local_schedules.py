@@ -117,7 +117,7 @@ class LocalSchedules:
         return self._shown(existing)
 
     def get(self, id: str) -> LocalSchedule:
-        """Return a schedule.
+        """Return the schedule `id`.
 
         Raises:
             ResonateStoreError: the schedule does not exist (100.40401).
@@ -129,7 +129,7 @@ class LocalSchedules:
         return self._shown(schedule)
 
     def delete(self, id: str) -> None:
-        """Delete a schedule.
+        """Delete the schedule `id`. The promises that it has created stay.
 
         Raises:
             ResonateStoreError: the schedule does not exist (100.40401).

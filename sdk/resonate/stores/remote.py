@@ -49,7 +49,16 @@ class RemoteStore(store.HttpStore):
         timeout: seconds that one request may take, retries included; 30 by default.
         host: scheme and name of the server, with `port` instead of `url`.
 
-    The other arguments are those of `resonate_store.remote.store.HttpStore`.
+        token: a JWT; by default that of the environment.
+        iam: whether requests are signed with AWS credentials; by default only those to API Gateway without a token.
+        server: all settings of the server in one object, instead of the arguments above.
+        clock: the source of time; by default the clock of the machine.
+        identify: makes the ids of requests; random by default.
+        jitter: a number from 0 to 1 that varies the pauses between two tries; random by default.
+        post: sends a request; by default over HTTP.
+
+    Raises:
+        SettingsError: an argument or a variable is malformed, or two arguments exclude each other.
     """
 
     def __init__(
@@ -121,6 +130,11 @@ class RemoteStore(store.HttpStore):
         return LocalSchedules(self)
 
     def apply(self, request: Request) -> Response:
+        """Send `request` and return the response, also one that refuses it.
+
+        Raises:
+            StoreError: the server did not answer in time, or its answer is not of the protocol.
+        """
         response = super().apply(request)
         match request:
             case TaskCreate() | TaskAcquire():
@@ -142,7 +156,7 @@ class RemoteStore(store.HttpStore):
         return nullcontext()
 
     def register(self, request: PromiseRegisterCallback | PromiseRegisterListener) -> tuple[Response, bool]:
-        """Register a callback or a listener, and return whether this object had not registered it before."""
+        """Send `request`, which registers a callback or a listener, and return whether it is new for this object."""
         response = self.apply(request)
         if response.promise is None or not response.promise.pending:
             return response, False
@@ -157,14 +171,17 @@ class RemoteStore(store.HttpStore):
         return response, new
 
     def suspend(self, id: str, version: int) -> Response:
-        """Suspend a claimed task on the promises that this object has registered callbacks on."""
+        """Suspend the claimed task `id` on the promises that this object has registered callbacks on.
+
+        `version` is that of its claim.
+        """
         response = self.apply(TaskSuspend(id, version, tuple(self._callbacks.get(id, ()))))
         if response.status in (200, 300):
             self._callbacks.pop(id, None)
         return response
 
     def claimed_by(self, pid: str) -> tuple[TaskReference, ...]:
-        """Return the tasks that a process has claimed through this object."""
+        """Return the tasks that the process `pid` has claimed through this object."""
         return tuple(
             TaskReference(id, version) for id, (version, claimer) in list(self._claimers.items()) if claimer == pid
         )

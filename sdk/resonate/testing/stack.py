@@ -397,7 +397,12 @@ class Stack(Inboxes):
 
 
 class Starter:
-    """Starter of executions with options, in a stack."""
+    """Starter of executions with options, in a stack. `Stack.options` makes it.
+
+    Args:
+        stack: the stack.
+        options: the options.
+    """
 
     def __init__(self, stack: Stack, options: Options) -> None:
         self._stack = stack

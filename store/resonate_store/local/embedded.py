@@ -141,7 +141,7 @@ class EmbeddedStore(Subscribable, Store, ABC):
 
     @abstractmethod
     def record(self, id: str) -> Record | None:
-        """Return the record as it is stored. The caller need not have entered `exclusive`."""
+        """Return the record `id` as it is stored, or None. The caller need not have entered `exclusive`."""
 
     @abstractmethod
     def records(self) -> list[Record]:
@@ -191,7 +191,7 @@ class EmbeddedStore(Subscribable, Store, ABC):
         """Return the records with this `ids.family` in any order: the direct children of a promise."""
 
     def apply(self, request: Request) -> Response:
-        """Carry out one request and all its effects.
+        """Carry out one `request` and all its effects, and return the response, also one that refuses it.
 
         A heartbeat of many tasks is split, because the lease of one task does not depend on another.
         """
@@ -212,7 +212,7 @@ class EmbeddedStore(Subscribable, Store, ABC):
         return response
 
     def transact(self, request: Request) -> tuple[Response, list[Change]]:
-        """Carry out one request. Return its response and its changes, whose effects the caller carries out."""
+        """Carry out one `request`. Return its response and changes, whose effects the caller carries out."""
         with self._exclusive:
             response = perform(request, self._run)
             changes = list(self._undelivered)

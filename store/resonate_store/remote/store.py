@@ -148,7 +148,7 @@ class HttpStore(Store):
         self._calls.insistent = insistent
 
     def within(self, seconds: float) -> HttpStore:
-        """Return this store with a shorter timeout (s) for each request."""
+        """Return this store with at most `seconds` for each request."""
         store = copy(self)
         store._timeout_s = max(0.001, min(seconds, self._timeout_s))
         return store
@@ -193,7 +193,7 @@ class HttpStore(Store):
         return self._held.version(id) == version
 
     def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
-        """Return the direct children of a promise.
+        """Return the direct children of the promise `id`, whose ids continue with `separator`.
 
         A task that was just acquired has them from the response. Otherwise they are searched.
         """
