@@ -108,7 +108,7 @@ def test_readmes_say_how_to_install_before_the_release(subtests: pytest.Subtests
     ]
     assert len(installing) >= 4
     for path in installing:
-        with subtests.test(path.relative_to(ROOT)):
+        with subtests.test(str(path.relative_to(ROOT))):
             said = " ".join(path.read_text(encoding="utf-8").split())
             assert re.search(r"Until version 0\.2 is on PyPI, install it from (a|the) clone", said)
 

@@ -54,11 +54,12 @@ class RemoteStore(store.HttpStore):
         server: all settings of the server in one object, instead of the arguments above.
         clock: the source of time; by default the clock of the machine.
         identify: makes the ids of requests; random by default.
-        jitter: a number from 0 to 1 that varies the pauses between two tries; random by default.
+        jitter: returns numbers in [0, 1), which spread the pauses between tries; random by default.
         post: sends a request; by default over HTTP.
 
     Raises:
-        SettingsError: an argument or a variable is malformed, or two arguments exclude each other.
+        TypeError: an argument has the wrong type.
+        ValueError: an argument or a variable of the environment has the wrong value.
     """
 
     def __init__(
