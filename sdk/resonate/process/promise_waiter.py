@@ -2,9 +2,10 @@
 
 With messages, a caller registers a listener and then reads the promise once more, because it may have settled in
 between. A server can lose a message, so with a server both are repeated every minute. A store in this process does not
-lose messages; the promise is read because a halted task sends no message. Without messages the promise is polled, with
-pauses that grow. That happens without a source, and while its connection is down. When the connection is made or lost,
-all callers read at once and continue in the other way.
+lose messages; the promise is read because a halted task sends no message. When a worker of this process halts a task,
+its callers read at once. Without messages the promise is polled, with pauses that grow. That happens without a source,
+and while its connection is down. When the connection is made or lost, all callers read at once and continue in the
+other way.
 
 Polling waits sleep on the injected clock. With a clock that a test moves, such a sleep may move the time. Waits for a
 message use real time, because another thread delivers it.
@@ -133,10 +134,14 @@ class Waits:
                 wait.promise = promise
             wait.news.set()
 
-    def look_again(self) -> None:
-        """Make all callers read their promises, because the connection of the message source was made or lost."""
+    def look_again(self, id: str | None = None) -> None:
+        """Make callers read their promises: those of the promise `id`, else all of them.
+
+        That is necessary when the connection of the message source was made or lost, and when a task is halted.
+        """
         with self._lock:
-            for wait in itertools.chain.from_iterable(self._waits.values()):
+            waits = itertools.chain.from_iterable(self._waits.values()) if id is None else self._waits.get(id, ())
+            for wait in waits:
                 wait.news.set()
 
     def stop(self) -> None:

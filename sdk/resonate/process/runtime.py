@@ -372,6 +372,8 @@ class Runtime:
         try:
             report = work()
             over = report.status in ("completed", "lost")
+            if report.status == "halted":
+                self._waits.look_again(lease.id)
             return report
         except StoreError as error:
             logger.error("task %s: %s", lease.id, error)

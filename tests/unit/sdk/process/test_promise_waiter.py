@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from contextlib import suppress
 
 import pytest
 
@@ -154,6 +156,23 @@ def test_halted_task_at_a_server_is_raised(client: Resonate, serving: Serving, m
     serving.store.apply(TaskHalt("w", reason="poison"))
     with pytest.raises(ResonateHaltedError, match="poison"):
         handle.result(PATIENCE)
+
+
+def test_task_that_this_process_halts_is_raised_at_once(client: Resonate, serving: Serving) -> None:
+    over = threading.Event()
+
+    @client.register
+    def endless(ctx: Context) -> Flow:
+        yield ctx.run(lambda _: serving.wait_for("promise.register_listener"))
+        while not over.is_set():
+            with suppress(GeneratorExit):
+                yield ctx.sleep(3600)
+
+    began = time.monotonic()
+    with pytest.raises(ResonateHaltedError, match="catches GeneratorExit"):
+        endless.begin_run("w").result(PATIENCE)
+    assert time.monotonic() - began < PATIENCE  # at its end, the wait reads the promise anyway
+    over.set()
 
 
 def test_unreachable_server_fails_reads_and_waits_in_time(client: Resonate, remote: Connect, serving: Serving) -> None:
