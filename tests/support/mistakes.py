@@ -82,6 +82,15 @@ def forgotten_yield_in_an_expression() -> None:
 
 
 @says("ProgramError", "<LFC: run step> is not its own result", "write `yield`")
+def forgotten_yield_in_a_text() -> None:
+    def flow(ctx: Any) -> Any:
+        yield ctx.sleep(1)
+        return f"got {ctx.run(step)}"  # here
+
+    run(flow)
+
+
+@says("ProgramError", "<LFC: run step> is not its own result", "write `yield`")
 def forgotten_yield_in_a_condition() -> None:
     def flow(ctx: Any) -> Any:
         if ctx.run(step):  # here

@@ -113,12 +113,14 @@ class ResonateCanceledError(ResonateError):
 
     Args:
         id: the promise.
+        reason: why, if it is the promise of a workflow that ended by its cancellation; else empty.
     """
 
-    def __init__(self, id: str) -> None:
-        super().__init__(f"Promise {id} canceled", 200)
-        self.args = (id,)
+    def __init__(self, id: str, reason: str = "") -> None:
+        super().__init__(f"Promise {id} canceled: {reason}" if reason else f"Promise {id} canceled", 200)
+        self.args = (id, reason) if reason else (id,)
         self.id = id
+        self.reason = reason
 
 
 class ResonateTimedoutError(ResonateError):
@@ -200,7 +202,7 @@ class ResonateHaltedError(ResonateError):
     """
 
     def __init__(self, id: str, reason: str) -> None:
-        super().__init__(f"Task {id} is halted: {reason}", 301)
+        super().__init__(f"Task {id} is halted: {reason}; `resonate tasks continue {id}` lets it go on", 301)
         self.args = (id, reason)
         self.id = id
         self.reason = reason

@@ -330,6 +330,16 @@ def encode_cancellation(error: BaseException) -> Value:
     return structs.replace(encode(str(error), "the reason"), headers={INTERRUPTED: "true"})
 
 
+def reason_of(promise: PromiseView) -> str:
+    """Return the reason of a workflow that ended by its cancellation; empty if it is not known."""
+    if not isinstance(promise.value, Value) or INTERRUPTED not in (promise.value.headers or ()):
+        return ""
+    try:
+        return str(decode(promise.value))
+    except PayloadError:  # such as without the key of the encryption
+        return ""
+
+
 def error_in(value: Value) -> BaseException:
     """Return the error of a payload that `encode_error` made without an encoder."""
     return _rebuilt(decode(value))
@@ -347,7 +357,7 @@ def decode_error(promise: PromiseView, encoder: Encoder[Any, str | None] | None 
     if promise.state == "rejected_timedout":
         return ResonateTimedoutError(promise.id, promise.timeout_at / 1000)
     if promise.state == "rejected_canceled":
-        return ResonateCanceledError(promise.id)
+        return ResonateCanceledError(promise.id, reason_of(promise))
     try:
         content = _error_content(promise.value, encoder)
     except PayloadError as error:

@@ -126,6 +126,9 @@ class Command(Generic[T_co]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.describe()}>"
 
+    def __format__(self, spec: str) -> str:
+        raise misused(self)
+
     def __await__(self) -> Generator[Any, Any, T_co]:
         _refuse_task(self)
         return (yield self)

@@ -34,11 +34,16 @@ ERRORS: list[tuple[ResonateError, float, str]] = [
     (ResonateStoreError("not found", 40400), 100.404, "[100.40400] not found"),
     (ResonateStoreError("exists", 40901, {"id": "x"}), 100.40901, '[100.40901] exists\n{\n  "id": "x"\n}'),
     (ResonateCanceledError("x"), 200, "[200.00000] Promise x canceled"),
+    (ResonateCanceledError("x", "no time"), 200, "[200.00000] Promise x canceled: no time"),
     (ResonateTimedoutError("x", 1.5), 201, "[201.00000] Promise x timedout at 1970-01-01T00:00:01Z"),
     (ResonateTimedoutError("x", math.inf), 201, "[201.00000] Promise x timedout at never"),
     (ResonateShutdownError("stopped"), 300, "[300.00000] stopped"),
     (SignatureError("f takes no x"), 305, "[305.00000] f takes no x"),
-    (ResonateHaltedError("x", "poison"), 301, "[301.00000] Task x is halted: poison"),
+    (
+        ResonateHaltedError("x", "poison"),
+        301,
+        "[301.00000] Task x is halted: poison; `resonate tasks continue x` lets it go on",
+    ),
     (
         NonDeterminismError("x.1", "run f", "run g"),
         302,

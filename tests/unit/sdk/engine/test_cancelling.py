@@ -53,7 +53,8 @@ def test_cancelled_workflow_compensates_and_ends(driver: Driver, diary: Diary) -
     assert cancel(driver, "w", "changed my mind") == "accepted"
     assert cancel(driver, "w") == "already"
     assert present(driver.task("w")).cancel == "changed my mind"
-    ends_canceled(driver, "w")
+    with pytest.raises(ResonateCanceledError, match="Promise w canceled: changed my mind"):
+        driver.finish("w")
 
     assert diary == ["book", "undo: changed my mind", "undone", "close"]
     assert driver.record("w").state == driver.record("w.2").state == "rejected_canceled"
