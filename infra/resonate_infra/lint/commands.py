@@ -58,7 +58,8 @@ def _unused(code: Code, command: CommandCall) -> str | None:
     if isinstance(_user(source, whole), ast.Expr):
         return "it is not yielded" if code.awaits == "yield" else "it is not awaited"
     if not code.replayed:
-        return None
+        # A function that is not registered may return a command to a workflow that yields it.
+        return "it is returned" if code.space.registered and isinstance(parent, ast.Return) else None
     if _is_used_at_once(source, parent, whole):
         return "it is used in place of its result"
     if (name := _assigned(parent, whole)) is not None:

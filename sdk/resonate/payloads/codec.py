@@ -332,7 +332,7 @@ def encode_cancellation(error: BaseException) -> Value:
 
 def reason_of(promise: PromiseView) -> str:
     """Return the reason of a workflow that ended by its cancellation; empty if it is not known."""
-    if not isinstance(promise.value, Value) or INTERRUPTED not in (promise.value.headers or ()):
+    if INTERRUPTED not in (promise.value.headers or ()):
         return ""
     try:
         return str(decode(promise.value))

@@ -102,6 +102,18 @@ def test_promise_that_is_not_kept_is_found(body: str, dropped: bool, tmp_path: P
     assert found(tmp_path, body) == ([("RS103", f"{text} {way}")] if dropped else [])
 
 
+def test_command_that_a_registered_function_returns_is_found(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "from resonate import Context, Resonate\nresonate = Resonate()\n"
+        "@resonate.register\ndef flow(ctx: Context):\n    return ctx.run(look)\n"
+        "def helper(ctx: Context):\n    return ctx.run(look)\n"
+    )
+    (finding,) = check([program], frozenset(RULES)).findings
+    assert (finding.code, finding.line) == ("RS101", 5)
+    assert "it is returned" in finding.message
+
+
 def test_continuation_that_is_not_returned_says_to_return_it(tmp_path: Path) -> None:
     text = "`ctx.continue_as(...)` in the workflow `flow` has no effect: write `return ctx.continue_as(...)`"
 
