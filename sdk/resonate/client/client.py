@@ -297,7 +297,10 @@ class Resonate(Scheduling):
         return Executions(self._store, time_of(self._store, self._clock))
 
     def start(self) -> None:
-        """Start the threads, and receive tasks. Running a function or waiting for a result also starts them.
+        """Start the threads, receive tasks, and return. Running a function or waiting for a result also starts them.
+
+        The threads are daemons: they end with the program. A program that is only a worker stays alive by
+        `threading.Event().wait()`, or in an async program by `await asyncio.Event().wait()`.
 
         Threads do not survive a fork: start after it, in each process that is to work.
 

@@ -46,10 +46,10 @@ from resonate.workflow.options import DEFAULT_TARGET, UNSET, Options
 from resonate.workflow.registry import Registry
 from resonate.workflow.signatures import check, signature_of
 from resonate_store.interface import StoreError, whole
-from resonate_store.model.addresses import FunctionVersion
+from resonate_store.model.addresses import FunctionVersion, group_of
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import Response, TaskAcquire, TaskHalt, TaskRelease
-from resonate_store.model.tags import FUNC, IDEMPOTENCY_KEY, KEY_STEM, ORIGIN, PREFIX
+from resonate_store.model.tags import FUNC, IDEMPOTENCY_KEY, KEY_STEM, ORIGIN, PREFIX, TARGET
 
 logger = logging.getLogger("resonate.worker")
 
@@ -360,12 +360,16 @@ class Worker:
         """
         try:
             registered = self.registry.get(call.func, call.version or 0)
-        except ValueError:
+        except ValueError as error:
             if self.private and call.func != promise.tags.get(FUNC):  # the name is known from the payload only
                 raise NotRegisteredError(
                     f"the function that promise {promise.id} calls is not registered here"
                 ) from None
-            raise
+            group = group_of(promise.tags.get(TARGET, ""))
+            if group is None or call.func in self.registry.names() or str(error).endswith("?"):
+                raise
+            advice = f"If another program of the group {group!r} has it, give each program a group of its own"
+            raise NotRegisteredError(f"{error}. {advice}") from None
         func = registered.func
         refusal = None if self._store.has_generations else NO_GENERATIONS
         callee = Callee(func, registered.name, registered.version, encoder, refusal)

@@ -115,7 +115,7 @@ def test_handler_logs_and_returns_why_a_task_is_released(
     caplog.set_level(logging.WARNING, "resonate")
 
     error = "function nope not found in registry: nothing is registered here; register it by @resonate.register in"
-    error += " this program"
+    error += " this program. If another program of the group 'default' has it, give each program a group of its own"
     assert handler(offer(driver), LambdaContext()) == {"status": "released", "error": error}
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warnings == [f"task w is released, and will be tried again: {error}"]

@@ -15,6 +15,7 @@ from resonate.workflow.options import Options
 from resonate_store.interface import StoreError
 from resonate_store.model.records import Value
 from resonate_store.model.requests import Request, Response, TaskContinue
+from resonate_store.model.tags import TARGET
 from tests.support.driver import TTL, Driver, Drivers, Flow
 from tests.support.present import present
 from tests.support.steps import ONCE, double
@@ -69,6 +70,25 @@ def test_call_that_cannot_be_made_is_halted_after_ten_attempts(drivers: Drivers,
             driver.deploy(absent=double)
             driver.store.apply(TaskContinue("w"))
             driver.work()
+
+
+@pytest.mark.parametrize(
+    ("func", "target", "hint"),
+    [
+        ("absent", "poll://any@shop", "has it, give each program a group of its own"),
+        ("dubble", "poll://any@shop", "did you mean 'double'?"),  # the error suggests a similar name instead
+        ("absent", "lambda://shop", "register it by @resonate.register in this program"),
+    ],
+)
+def test_worker_without_the_function_names_its_group(driver: Driver, func: str, target: str, hint: str) -> None:
+    driver.register(double)
+    driver.create("w", {"func": func}, tags={TARGET: target})
+    driver.work()
+
+    error = str(driver.reports[0].error)
+    assert error.startswith(f"function {func} not found in registry: it has double")
+    assert error.endswith(hint)
+    assert ("another program of the group 'shop'" in error) is ("give each program" in hint)
 
 
 @three_ways
