@@ -20,6 +20,7 @@ from tests.support.docs.running import as_shown
 START = ROOT / "docs" / "index.md"
 BLOCKS = list(blocks_of(START))
 SLEEP_S = 2
+PROGRAM = r"RESONATE_URL=http://localhost:8001 python order\.py"
 
 
 def program(page: Path) -> str:
@@ -55,15 +56,15 @@ def started(folder: Path, server: Server) -> subprocess.Popen[str]:
 @pytest.mark.parametrize("page", [START, ROOT / "README.md"], ids=lambda page: page.stem)
 def test_killed_program_of_the_page_continues_when_it_starts_again(page: Path, tmp_path: Path, server: Server) -> None:
     (tmp_path / "order.py").write_text(program(page), encoding="utf-8")
-    killed, again, tree = shown(r"python order\.py & .*"), shown(r"python order\.py"), shown("resonate tree .*")
+    killed, again, tree = shown(rf"{PROGRAM} & .*"), shown(PROGRAM), shown("resonate tree .*")
 
     with started(tmp_path, server) as first:
         assert first.stdout is not None
         line = first.stdout.readline().strip()
         command_line = CommandLine(RESONATE_URL=server.url)
-        pending = command_line.ok("executions", "get", "order-1").out
+        pending = command_line.ok("executions", "get", "book-1").out
         while "waiting until" not in pending:
-            pending = command_line.ok("executions", "get", "order-1").out
+            pending = command_line.ok("executions", "get", "book-1").out
         first.kill()
     seen = command_line.ok(*tree.words[1:]).out
     with started(tmp_path, server) as second:
@@ -72,6 +73,20 @@ def test_killed_program_of_the_page_continues_when_it_starts_again(page: Path, t
     assert [line] == killed.output
     assert as_shown(seen) == as_shown("\n".join(tree.output))
     assert outcome.splitlines() == again.output
+
+
+def test_test_file_of_the_page_passes_by_its_command(tmp_path: Path) -> None:
+    [file] = [block for block in BLOCKS if block.file == "test_order.py"]
+    (tmp_path / str(file.file)).write_text(file.text, encoding="utf-8")
+    [_, command] = shown(r"cd \.\./order-test && python .*").simple()
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment.pop("PYTEST_ADDOPTS", None)
+
+    words = [sys.executable, *command[1:], "-q"]
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
 
 
 def test_new_project_of_the_page_passes_on_the_offline_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
