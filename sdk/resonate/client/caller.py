@@ -151,7 +151,7 @@ class Caller:
             ValueError: the function is not registered here, or the id is not valid.
             SignatureError: the arguments do not fit the function. No execution is created.
             PayloadError: an argument has no JSON form, or is too large. No execution is created.
-            ResonateStoreError: the id exists with another idempotency key (code 100.409), or the store refuses the
+            ResonateStoreError: the id exists with another idempotency key (code 100.40900), or the store refuses the
                 call.
             ResonateTimedoutError, ResonateCanceledError: the execution timed out (by default after a year), or was
                 cancelled.
@@ -307,7 +307,7 @@ class Caller:
                 `ResultTypeError`.
 
         Raises:
-            ResonateStoreError: the promise does not exist (code 100.404), or it may not be read (100.403).
+            ResonateStoreError: the promise does not exist (code 100.40400), or it may not be read (100.40300).
         """
         require("id", id, str)
         response = self._store.apply(PromiseGet(id))

@@ -92,17 +92,23 @@ def lines_of(waits: Sequence[Wait]) -> str:
     return "".join(f"\n  {wait.id}: {wait.text}" for wait in waits)
 
 
-def stuck_at(id: str, waits: Sequence[Wait], at: int | None, advice: str) -> Stuck:
-    """Return the error of an execution that waits for what will not happen.
+def stuck_at(id: str, waits: Sequence[Wait], at: int | None, deadline: int, advice: str) -> Stuck:
+    """Return the error of an execution that waits for what will not happen, or not in the given time.
 
     Args:
         id: the execution.
         waits: what it waits for.
         at: the instant (ms) of the next event of the stack, or None.
+        deadline: the instant (ms) at which the execution times out.
         advice: what the stack adds.
     """
-    later = "" if at is None else f"; the next thing is due at {instant(at)}"
-    message = f"{id} is pending and nothing will happen to it{later}. It waits for{lines_of(waits) or ' nobody'}"
+    if at is None:
+        fact = "is pending and nothing will happen to it"
+    elif at < deadline:
+        fact = f"has no outcome within the given time; the next event is due at {instant(at)}"
+    else:
+        fact = f"has no outcome before it times out: nothing happens before its deadline, {instant(deadline)}"
+    message = f"{id} {fact}. It waits for{lines_of(waits) or ' nobody'}"
     return Stuck(id, message + advice, tuple(wait.id for wait in waits))
 
 

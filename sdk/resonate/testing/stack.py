@@ -228,7 +228,8 @@ class Stack(Inboxes):
             The settled promise.
 
         Raises:
-            Stuck: it will not have an outcome, or not within `days`. The error names what it waits for.
+            Stuck: it will not have an outcome, or not within `days`, or only by its default deadline. The error names
+                what it waits for.
         """
         self.pump()
         began = self.clock.now()
@@ -393,7 +394,7 @@ class Stack(Inboxes):
 
     def _stuck(self, id: str, at: int | None) -> Stuck:
         waits = self._waits(id)
-        return stuck_at(id, waits, at, self._advice([wait.text for wait in waits]))
+        return stuck_at(id, waits, at, self._promise(id).timeout_at, self._advice([wait.text for wait in waits]))
 
 
 class Starter:

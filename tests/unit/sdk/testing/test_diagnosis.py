@@ -43,9 +43,34 @@ def test_stuck_names_the_last_promise_of_a_chain(stack: MemoryStack) -> None:
 
 def test_stuck_names_the_timer_beyond_the_limit_of_days(stack: MemoryStack) -> None:
     stack.start(trial, "ada", id="t1")
-    with pytest.raises(Stuck, match=r"the next thing is due at 2025-07-15 15:06:40\. It waits for\s+t1\.2: a timer"):
+    with pytest.raises(Stuck, match=r"the next event is due at 2025-07-15 15:06:40\. It waits for\s+t1\.2: a timer"):
         stack.run_until_complete("t1", days=29)
     assert stack.run_until_complete("t1", days=30).state == "resolved"
+
+
+def ask_for_a_day(ctx: Context) -> Flow:
+    return (yield (yield ctx.promise(timeout=86_400)))
+
+
+def test_deadline_of_a_promise_within_the_days_is_reached(stack: MemoryStack) -> None:
+    stack.start(ask_for_a_day, id="w1")
+
+    with pytest.raises(Stuck, match=r"w1 has no outcome within the given time; the next event .*\s.* its deadline is"):
+        stack.run_until_complete("w1", days=0.5)
+    assert stack.run_until_complete("w1", days=1).state == "rejected"
+    with pytest.raises(ResonateTimedoutError):
+        stack.result("w1")
+
+
+@pytest.mark.parametrize("days", [None, 300, 400])
+def test_stuck_names_the_default_deadline_before_a_longer_sleep(stack: MemoryStack, days: float | None) -> None:
+    def nap(ctx: Context) -> Flow:
+        yield ctx.sleep(400 * 86_400)
+
+    stack.start(nap, id="w1")
+    deadline = r"w1 has no outcome before it times out: nothing happens before its deadline, 2026-06-15 15:06:40\."
+    with pytest.raises(Stuck, match=deadline):
+        stack.run_until_complete("w1", days=days)
 
 
 def test_stuck_at_once_without_the_execution(stack: MemoryStack) -> None:
@@ -103,7 +128,7 @@ def test_stuck_names_a_step_that_fails_without_end(stack: MemoryStack) -> None:
 
     with pytest.raises(Stuck, match="w2\\.2: bad has failed"):
         stack.start(typing, id="w2").result()
-    with pytest.raises(Stuck, match="the next thing is due at"):
+    with pytest.raises(Stuck, match="has no outcome within the given time; the next event is due at"):
         stack.run_until_complete("w2", days=0.1)
     assert len(stack.history("w2")) > 250, "a test with a deadline of its own waits so long"
 
