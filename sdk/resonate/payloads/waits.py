@@ -69,11 +69,16 @@ def of_attempt(timer: PromiseView, *, short: bool = False) -> str:
 
 
 def of_cancellation(task: Task | None, *, short: bool = False) -> str:
-    """Return that an execution is cancelled and has not ended, or an empty text."""
+    """Return that an execution is cancelled and has not ended, or an empty text.
+
+    A halted task has not got the cancellation, so the text has the reason of the halt too.
+    """
     if task is None or task.cancel is None:
         return ""
-    reason = shortened(task.cancel) if short else task.cancel
-    return f"cancelled: {reason}" if reason else "cancelled"
+    facts = [("cancelled", task.cancel)]
+    facts += [("halted", task.error or "")] if task.state == "halted" else []
+    texts = ((fact, shortened(text) if short else text) for fact, text in facts)
+    return "; ".join(f"{fact}: {text}" if text else fact for fact, text in texts)
 
 
 def timed_function(step: str) -> str:

@@ -32,6 +32,7 @@ from resonate_infra.cli.session import Session, connected
 from resonate_infra.inspection.arguments import instant_of, json_of
 from resonate_infra.inspection.exits import FAILED, UNREACHABLE, USAGE, Failure, code_for
 from resonate_infra.inspection.texts import duration, instant, promise_json, shown_version, task_json
+from resonate_infra.inspection.waiting import task_of
 from resonate_infra.text import plain
 from resonate_store.model.addresses import function_of
 from resonate_store.model.execution_requests import (
@@ -56,6 +57,8 @@ RESULTS = {
     "canceled": "done: the execution has ended",
 }
 """What the command says about each result of a cancellation."""
+PARTS_OF_PENDING = ("running", "waiting", "retrying", "halted")
+"""The states whose sum is `pending`."""
 MOST_PAGES = 20
 """How many pages without enough results are read before the list ends with a cursor."""
 
@@ -122,7 +125,7 @@ def get(session: Session, id: ExecutionId) -> None:
 @group.command("count")
 @connected
 def count(session: Session, since: Since = None, until: Until = None) -> None:
-    """Count the executions in each state.
+    """Count the executions in each state. The indented states are parts of "pending".
 
     A number with a plus is a lower bound. A state is left out if too many executions would have to be read.
     """
@@ -135,7 +138,9 @@ def count(session: Session, since: Since = None, until: Until = None) -> None:
         return
     numbers = [(name, getattr(counts, name)) for name in counts.__struct_fields__ if name != "at_least"]
     write_fields(
-        [(name, f"{number}{'+' * (name in counts.at_least)}") for name, number in numbers if number is not None]
+        (f"  {name}" if name in PARTS_OF_PENDING else name, f"{number}{'+' * (name in counts.at_least)}")
+        for name, number in numbers
+        if number is not None
     )
 
 
@@ -191,6 +196,9 @@ def cancel(
         write_json({"id": id, "cancel": response.cancel, "promise": promise_json(promise, session.raw)})
         return
     result = RESULTS["canceled" if not promise.pending else response.cancel or "accepted"]
+    if (task := task_of(session, promise)) is not None and task.state == "halted":
+        result = f"{response.cancel or 'accepted'}, but its task is halted: nothing happens before "
+        result += f"`resonate tasks continue {plain(id)}`; --force ends it at once"
     write_fields([("id", plain(id)), ("state", promise.state), ("cancellation", result)])
 
 

@@ -98,7 +98,10 @@ def reject(
 @group.command("cancel")
 @connected
 def cancel(session: Session, id: Id, force: Force = False) -> None:
-    """Cancel a promise. Workflows that wait for it get an exception. Its task is fulfilled too."""
+    """Cancel a promise. Workflows that wait for it get an exception.
+
+    The promise of an execution or a call needs --force. No worker takes its task after that.
+    """
 
     _settle(session, id, "rejected_canceled", EMPTY, force)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from resonate.payloads.codec import encode
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.execution_requests import PromiseCancel
@@ -68,7 +70,10 @@ def test_execution_is_shown_and_counted(anywhere: CommandLine, id: str) -> None:
     assert anywhere.fails("executions", "get", "nobody") == (6, "there is no execution 'nobody'")
     counts = anywhere.json("executions", "count", "--since", "1h")
     assert (counts["halted"] >= 1, counts["pending"] >= counts["halted"]) == (True, True)
-    assert int(anywhere.ok("executions", "count").fields["halted"]) >= 1
+    lines = [line.split("  ") for line in anywhere.ok("executions", "count").out.splitlines()]
+    names = [line[0] or f"  {line[1]}" for line in lines]
+    assert (names[0], names[-4:]) == ("pending", ["resolved", "rejected", "rejected_canceled", "rejected_timedout"])
+    assert "  halted" in names[1:-4], "the states that are parts of pending are indented"
 
 
 def test_execution_is_deleted_where_the_store_deletes(resonate: CommandLine, id: str) -> None:
@@ -216,3 +221,22 @@ def test_tree_shows_received_messages_and_published_state(resonate: CommandLine,
     assert [line[1] for line in lines[1:]] == ["receive chat", "publish count", "published count"]
     assert lines[1][-1].strip() == '"hello"'
     assert resonate.json("tree", id)["task"]["receives"] == ["chat"]
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_cancel_of_a_halted_execution_names_the_way_out(anywhere: CommandLine, id: str, repeated: bool) -> None:
+    anywhere.ok("invoke", id, "-f", "order", "-t", "svcc")
+    anywhere.ok("tasks", "halt", id, "--reason", "broken")
+
+    if repeated:
+        anywhere.ok("executions", "cancel", id, "--reason", "changed plans")
+    said = anywhere.ok("executions", "cancel", id, "--reason", "changed plans").fields
+
+    result = "already" if repeated else "accepted"
+    way_out = f"nothing happens before `resonate tasks continue {id}`; --force ends it at once"
+    assert (said["state"], said["cancellation"]) == ("pending", f"{result}, but its task is halted: {way_out}")
+    facts = "cancelled: changed plans; halted: broken"
+    assert anywhere.json("tree", id)["waits"] == facts
+    assert anywhere.ok("tree", id).out.strip().endswith(facts)
+    assert anywhere.ok("executions", "list", "--id", id).rows[0][-1] == facts
+    assert anywhere.ok("executions", "cancel", id, "--force").fields["cancellation"].startswith("done")
