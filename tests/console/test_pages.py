@@ -209,6 +209,47 @@ def test_function_is_started_from_its_form(served: Served, visit: Visit) -> None
     assert pending(served, "order-1")
 
 
+BROKEN_WORDS = """labels => labels.flatMap(label => {
+  const texts = document.createTreeWalker(label, NodeFilter.SHOW_TEXT), broken = [];
+  while (texts.nextNode()) {
+    const range = document.createRange();
+    range.selectNodeContents(texts.currentNode);
+    const tops = new Set([...range.getClientRects()].map(rect => rect.top));
+    if (texts.currentNode.data.trim() && tops.size > 1) broken.push(texts.currentNode.data);
+  }
+  return broken;
+})"""
+"""The texts of labels that have more than one line."""
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_labels_of_a_form_are_not_broken_inside_words(
+    served: Served, visit: Visit, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("cooling_off_days", "account_of_the_second_bank", "x")
+    schema = {"type": "object", "properties": {name: {"type": "integer", "default": 3} for name in names}}
+    function = {"name": "offer", "versions": [1], "doc": "", "schema": schema, "positional": []}
+    monkeypatch.setattr("tests.support.browser.FUNCTIONS", [function])
+    served.connect()
+    page = visit(served.url, size=size).open("/start?func=offer&target=shop")
+    labels = page.locator(".field label")
+    assert labels.count() == len(names)
+    assert labels.evaluate_all(BROKEN_WORDS) == []
+    if size == WIDE:
+        assert len({present(each.bounding_box())["x"] for each in page.locator(".field input").all()}) == 1
+
+
+def test_underline_of_links_lies_below_an_underscore(shop: Served, visit: Visit) -> None:
+    page = visit(shop.url).open("/workers")
+    link = page.get_by_role("link", name="refund")
+    depth, offset = link.evaluate("""link => {
+      const style = getComputedStyle(link), canvas = document.createElement("canvas").getContext("2d");
+      canvas.font = style.font;
+      return [canvas.measureText("_").actualBoundingBoxDescent, parseFloat(style.textUnderlineOffset)];
+    }""")
+    assert 0 < depth < offset
+
+
 def test_schedule_is_changed_on_its_page(shop: Served, visit: Visit) -> None:
     page = visit(shop.url).open("/schedules")
     page.get_by_role("link", name="Change stocktake").click()
