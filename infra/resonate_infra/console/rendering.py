@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
+from resonate_infra.console.statuses import OFFERED
 from resonate_infra.console.times import age, final_instant, full_instant, iso_instant, short_instant
 from resonate_infra.inspection.texts import duration
 
@@ -26,6 +27,7 @@ STATIC: Final = {
 """The static files, and their media types."""
 STATUSES: Final = {
     "running": "running",
+    OFFERED: "waiting for a worker",
     "waiting": "waiting",
     "retrying": "retrying",
     "halted": "halted",

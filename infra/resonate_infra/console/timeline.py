@@ -14,6 +14,7 @@ from typing import Literal
 from msgspec import Struct
 
 from resonate.engine.history import Issued, attempt_of
+from resonate_infra.console.statuses import shown_status
 from resonate_infra.console.times import stable_length
 from resonate_infra.inspection.texts import begin_of, error_text, function_of, outcome, taken_ms
 from resonate_infra.inspection.tree import TreeNode, command_of, slept, winner_of
@@ -205,10 +206,12 @@ def status_of(node: TreeNode) -> str:
         return promise.state
     if task is not None and task.state == "halted":
         return "halted"
-    if node.retry_at is not None or (task is not None and task.state == "pending" and task.retry_at is not None):
+    if node.retry_at is not None:
         return "retrying"
+    if task is not None and task.state == "pending" and task.retry_at is not None:
+        return "retrying" if task.attempts or task.error else "waiting"  # else its start is delayed
     if task is not None:
-        return "waiting" if task.state == "suspended" else "running"
+        return "waiting" if task.state == "suspended" else shown_status("running", task)
     tags = promise.tags
     if MESSAGE in tags or PUBLISHED in tags:
         return "resolved" if PUBLISHED in tags else "waiting"

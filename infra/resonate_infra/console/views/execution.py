@@ -9,10 +9,10 @@ import msgspec
 from starlette.responses import Response
 
 from resonate.errors import ResonateStoreError
-from resonate.executions import Executions
 from resonate.testing.history import export_history
 from resonate_infra.console.history import WINDOW, Extent, Records
 from resonate_infra.console.payloads import LISTED_CHARS, ShownPayload, shown_arguments, shown_payload
+from resonate_infra.console.statuses import cancellation_of, shown_execution, without_cancellation
 from resonate_infra.console.timeline import Scale, is_root, overview_of, rows_of, scale_of, status_of
 from resonate_infra.console.times import labels_of_axis
 from resonate_infra.console.visit import Visit
@@ -73,9 +73,12 @@ def _head(visit: Visit, records: Records) -> dict[str, Any]:
     root, task, session = records.root, records.task, visit.session
     node = records.window(session, 0, 0)
     takes = visit.takes
-    status = status_of(node)
+    status, waits = status_of(node), ""
+    if root.pending:
+        waits = of_execution(session, root, without_cancellation(task))
     if root.pending and takes(ExecutionGet.kind):
-        status = Executions(session.store, session.clock).get(root.id).status
+        execution = shown_execution((session.ask(ExecutionGet(root.id)).executions or ())[0])
+        status, waits = execution.status, waits or execution.waits
     return {
         "id": root.id,
         "root": root,
@@ -86,7 +89,8 @@ def _head(visit: Visit, records: Records) -> dict[str, Any]:
         "origin": root.tags.get(ORIGIN, root.id),
         "begun_at": begin_of(root),
         "took_ms": taken_ms(root),
-        "waits": of_execution(session, root, task) if root.pending else "",
+        "waits": waits,
+        "cancellation": cancellation_of(root, task),
         "pinned": "" if task is None else shown_version(task),
         "attempts": node.attempts,
         "generation": node.generation,

@@ -6,8 +6,9 @@ from typing import Any, Final, cast, get_args
 
 from starlette.responses import Response
 
-from resonate.errors import ResonateStoreError
-from resonate.executions import ExecutionPage, Executions, StatusCounts, shown
+from resonate.errors import ResonateStoreError, refusal
+from resonate.executions import Executions, StatusCounts
+from resonate_infra.console.statuses import ShownExecution, shown_execution
 from resonate_infra.console.visit import Visit
 from resonate_infra.inspection.arguments import instant_of
 from resonate_infra.inspection.exits import USAGE, Failure
@@ -39,38 +40,40 @@ def listing(visit: Visit) -> Response:
     if state and state not in get_args(ExecutionFilter):
         raise Failure(f"there is no state {state!r}", USAGE)
     query = {name: visit.get(name) for name in ("state", "func", "id", "tag", "since", "cursor")}
-    found = _found(visit, query)
+    found, following = _found(visit, query)
     content: dict[str, Any] = {
         "query": {name: text for name, text in query.items() if name != "cursor"},
         "cursor": query["cursor"],
-        "executions": found.items,
-        "following": found.cursor,
+        "executions": found,
+        "following": following,
         "filters": FILTERS,
         "state": state,
     }
     return visit.page("parts/table.html" if visit.get("part") == "table" else "executions.html", **content)
 
 
-def _found(visit: Visit, query: dict[str, str]) -> ExecutionPage:
+def _found(visit: Visit, query: dict[str, str]) -> tuple[list[ShownExecution], str | None]:
+    """Return one page of executions, and the cursor of the next one."""
     name, _, text = query["tag"].partition("=")
     tags = {name.strip(): text.strip()} if query["tag"] else {}
-    try:
-        return Executions(visit.session.store, visit.session.clock).list(
-            state=cast("ExecutionFilter", query["state"]) if query["state"] else None,
-            function=query["func"] or None,
-            tags=tags,
-            id_prefix=query["id"] or None,
-            since=instant_of(query["since"] or None, "the time of the start", visit.now),
-            limit=PAGE,
-            cursor=query["cursor"] or None,
-        )
-    except ResonateStoreError as error:
-        if error.status not in WITHOUT_REQUEST or visit.takes(ExecutionSearch.kind):
-            raise
-        return _by_search(visit, query, tags)
+    request = ExecutionSearch(
+        cast("ExecutionFilter", query["state"]) if query["state"] else None,
+        query["func"] or None,
+        tags,
+        query["id"] or None,
+        instant_of(query["since"] or None, "the time of the start", visit.now),
+        limit=PAGE,
+        cursor=query["cursor"] or None,
+    )
+    response = visit.session.store.apply(request)
+    if response.status in WITHOUT_REQUEST and not visit.takes(ExecutionSearch.kind):
+        return _by_search(visit, query, tags), None
+    if response.status >= 400:
+        raise refusal(response.status, response.error)
+    return list(map(shown_execution, response.executions or ())), response.cursor
 
 
-def _by_search(visit: Visit, query: dict[str, str], tags: dict[str, str]) -> ExecutionPage:
+def _by_search(visit: Visit, query: dict[str, str], tags: dict[str, str]) -> list[ShownExecution]:
     """Return the executions of a server that has only the search for promises. It knows fewer states."""
     states: dict[str, PromiseState] = {
         "": "pending",
@@ -80,7 +83,7 @@ def _by_search(visit: Visit, query: dict[str, str], tags: dict[str, str]) -> Exe
     }
     state = states.get(query["state"], "pending") if query["state"] else None
     response = visit.session.ask(PromiseSearch(state, tags, query["id"] or None, roots=True, limit=PAGE))
-    return ExecutionPage(tuple(shown(_view(each)) for each in response.promises or ()))
+    return [shown_execution(_view(each)) for each in response.promises or ()]
 
 
 def _view(promise: PromiseView) -> ExecutionView:

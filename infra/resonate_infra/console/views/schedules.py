@@ -15,6 +15,7 @@ from resonate.payloads import codec
 from resonate.payloads.readable import is_encrypted, readable
 from resonate.schedules import Schedules
 from resonate_infra.console.payloads import LISTED_CHARS, ShownPayload, shown_payload
+from resonate_infra.console.statuses import shown_execution
 from resonate_infra.console.visit import Visit
 from resonate_infra.inspection.arguments import instant_of, json_of, milliseconds_of
 from resonate_infra.inspection.exits import FAILED, NOT_FOUND, USAGE, Failure
@@ -22,6 +23,7 @@ from resonate_infra.inspection.texts import exact_duration
 from resonate_infra.json_types import is_list, is_object
 from resonate_infra.text import number_in
 from resonate_store.model.addresses import expand
+from resonate_store.model.execution_requests import ExecutionGet
 from resonate_store.model.records import EMPTY, PromiseView, Schedule, Value
 from resonate_store.model.requests import PromiseGet
 from resonate_store.model.schedule_requests import (
@@ -48,12 +50,13 @@ RESERVED: Final = "resonate:"
 
 
 class ShownSchedule(Struct):
-    """A schedule with its next occurrences (ms), and the promise of its last one."""
+    """A schedule with its next occurrences (ms), and the promise and the status of its last one."""
 
     schedule: Schedule
     function: str
     runs: list[int]
     last: PromiseView | None
+    last_status: str
     param: ShownPayload
 
 
@@ -187,13 +190,22 @@ def _json(value: Any) -> str:
 
 
 def _shown(visit: Visit, schedule: Schedule) -> ShownSchedule:
-    last = None
+    last, status = None, ""
     if schedule.last_promise is not None:
         found = visit.session.find(PromiseGet(schedule.last_promise))
         last = None if found is None else found.promise
+        status = "" if last is None else _status(visit, last)
     runs = Schedules(visit.session.store, visit.session.clock).next_runs(schedule.id, NEXT)
     function = schedule.promise_tags.get(FUNC, "")
-    return ShownSchedule(schedule, function, runs, last, shown_payload(schedule.promise_param))
+    return ShownSchedule(schedule, function, runs, last, status, shown_payload(schedule.promise_param))
+
+
+def _status(visit: Visit, promise: PromiseView) -> str:
+    """Return what an occurrence does now, as the list of executions says it."""
+    if not promise.pending:
+        return promise.state
+    found = visit.session.find(ExecutionGet(promise.id)) if visit.takes(ExecutionGet.kind) else None
+    return shown_execution(found.executions[0]).status if found is not None and found.executions else "waiting"
 
 
 def pause(visit: Visit) -> Response:

@@ -30,7 +30,7 @@ def test_execution_is_cancelled_and_then_forced(pages: Pages, shop: Shop) -> Non
     shop.begin("a", MONDAY)
     said = pages.done("/execution/cancel", {"id": "a", "reason": "changed plans"})
     assert said.startswith("Cancelled. Its workflow gets an error where it waits")
-    assert "cancelled: changed plans" in pages.text("/execution?id=a")
+    assert "Cancellation requested: changed plans" in pages.text("/execution?id=a")
     assert pages.done("/execution/cancel", {"id": "a"}).startswith("It was cancelled before")
     assert pages.done("/execution/cancel", {"id": "a", "force": "true"}) == "The execution has ended."
     assert present(pages.store.apply(PromiseGet("a")).promise).state == "rejected_canceled"

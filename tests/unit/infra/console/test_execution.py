@@ -7,10 +7,11 @@ import json
 import pytest
 
 from resonate.payloads.codec import encode
+from resonate_store.model.execution_requests import PromiseCancel
 from resonate_store.model.records import Value
-from resonate_store.model.requests import PromiseCreate, TaskAcquire
+from resonate_store.model.requests import PromiseCreate, PromiseSettle, TaskAcquire, TaskHalt
 from tests.support.console_demo import LATER, MONDAY, Shop, many_steps
-from tests.support.console_pages import Pages, problem_in
+from tests.support.console_pages import Pages, problem_in, rows_in, text_of
 
 
 def test_page_of_a_failed_execution_shows_arguments_and_error(filled: Pages) -> None:
@@ -39,6 +40,42 @@ def test_page_of_a_pending_execution_says_why_it_waits(filled: Pages, id: str, s
     text = filled.text(f"/execution?id={id}")
     assert f"{id} {status}" in text
     assert why in text
+
+
+def test_call_without_a_worker_is_shown_as_waiting_for_one(filled: Pages) -> None:
+    for view in ("timeline", "tree"):
+        page = filled.text(f"/execution?id=stocktake-7&view={view}")
+        assert "1 count waiting for a worker" in page
+        assert "running" not in page
+    assert "rpc count waiting for a worker" in filled.text("/promise?id=stocktake-7.1")
+    assert "4 pack running" in filled.text("/execution?id=order-4123")
+
+
+def test_waiting_execution_says_at_the_top_what_the_list_says(pages: Pages, shop: Shop) -> None:
+    shop.begin("a", MONDAY)
+    shop.promise("a.1", MONDAY)
+    shop.sleep("a.2", MONDAY, LATER)
+    shop.suspend("a", "a.1", "a.2")
+    listed = rows_in(pages.get("/executions"))[0]
+    assert listed[0] == "waiting"
+    assert listed[-1] == "waiting for a.1"
+    assert f"Now: {listed[-1]} Arguments" in pages.text("/execution?id=a")
+
+
+@pytest.mark.parametrize(("reason", "said"), [("<b>plans</b>", ": <b>plans</b>"), ("", "")])
+def test_cancelled_and_halted_execution_shows_both_reasons(pages: Pages, shop: Shop, reason: str, said: str) -> None:
+    shop.begin("a", MONDAY)
+    shop.ask(PromiseCancel("a", reason))
+    shop.ask(TaskHalt("a", reason="the disk is full"))
+    page = pages.get("/execution?id=a")
+    assert f"Cancellation requested{said or '.'}" in text_of(page)
+    assert "Halted. the disk is full" in text_of(page)
+    assert "<b>plans" not in page
+    assert rows_in(pages.get("/executions"))[0][-1] == f"cancellation requested{said} the disk is full"
+
+    shop.ask(PromiseSettle("a", "rejected_canceled"))
+    assert "requested" not in pages.text("/execution?id=a")
+    assert rows_in(pages.get("/executions"))[0][-1] == "canceled"
 
 
 def test_page_names_the_worker_and_end_of_a_lease(pages: Pages, shop: Shop) -> None:

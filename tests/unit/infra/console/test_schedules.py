@@ -29,6 +29,10 @@ def test_schedule_is_triggered_paused_and_resumed(pages: Pages, shop: Shop) -> N
     id = f"s.{MONDAY}"
     assert pages.done("/schedules/trigger", {"id": "s"}) == f"s has created {id}."
     assert present(pages.store.apply(PromiseGet(id)).promise).pending
+    assert rows_in(pages.get("/schedules"))[0][3].endswith(f"waiting for a worker {id}")
+    listed = rows_in(pages.get("/executions"))[0]
+    assert listed[:2] == ["waiting for a worker", id]
+    assert f"{id} waiting for a worker" in pages.text(f"/execution?id={id}")
     shop.settle(id, MONDAY + 5, error=ValueError("no"))
     assert f"failed {id}" in rows_in(pages.get("/schedules"))[0][3]
 
