@@ -68,6 +68,7 @@ class TimelineRow(Struct, kw_only=True):
         kind, name: what it is, and the name of its function or message.
         status: what it does now, or its state.
         note: what it waits for, its value or its error, on one line.
+        winner: which promise was first, if it waited for several; else empty.
         begin, end: its first instant and its last one (ms); None while it is pending.
         took_ms: how long it took, or None.
         attempts: how many attempts it had.
@@ -84,6 +85,7 @@ class TimelineRow(Struct, kw_only=True):
     name: str
     status: str
     note: str
+    winner: str
     begin: int
     end: int | None
     took_ms: int | None
@@ -158,6 +160,7 @@ def row_of(node: TreeNode, parent: TreeNode, scale: Scale, now: int, depth: int)
         name=name,
         status=status_of(node),
         note=_note(node),
+        winner=winner_of(promise),
         begin=begin,
         end=end,
         took_ms=None if pending else taken_ms(promise) if begin == begin_of(promise) else (end or now) - begin,

@@ -25,7 +25,7 @@ from resonate_infra.inspection.texts import (
     taken_ms,
     task_json,
 )
-from resonate_infra.inspection.tree import TreeNode, command_of, slept, tree_of
+from resonate_infra.inspection.tree import TreeNode, command_of, slept, tree_of, winner_of
 from resonate_infra.inspection.waiting import of_execution, read
 from resonate_store.model.execution_requests import ExecutionDelete, ExecutionGet, ExecutionRetry, PromiseCancel
 from resonate_store.model.records import PromiseView, Value
@@ -77,7 +77,7 @@ def _head(visit: Visit, records: Records) -> dict[str, Any]:
     if root.pending:
         waits = of_execution(session, root, without_cancellation(task))
     if root.pending and takes(ExecutionGet.kind):
-        execution = shown_execution((session.ask(ExecutionGet(root.id)).executions or ())[0])
+        execution = shown_execution(next(iter(session.ask(ExecutionGet(root.id)).executions or ())))
         status, waits = execution.status, waits or execution.waits
     return {
         "id": root.id,
@@ -228,6 +228,7 @@ def _panel(visit: Visit, id: str) -> dict[str, Any]:
             "status": "retrying" if node is None else status_of(node),
             "waits": "" if node is None else node.waits(),
             "slept": "" if promise is None else slept(promise),
+            "winner": "" if promise is None else winner_of(promise),
             "begun_at": timers[0].created_at if promise is None else begin_of(promise),
             "took_ms": None if promise is None else taken_ms(promise),
             "arguments": shown_payload(Value()) if promise is None else shown_arguments(promise),

@@ -9,7 +9,8 @@ import pytest
 from resonate.payloads.codec import encode
 from resonate_store.model.execution_requests import PromiseCancel
 from resonate_store.model.records import Value
-from resonate_store.model.requests import PromiseCreate, PromiseSettle, TaskAcquire, TaskHalt
+from resonate_store.model.requests import PromiseCreate, PromiseRecord, PromiseSettle, TaskAcquire, TaskHalt
+from resonate_store.model.tags import KIND, SCOPE
 from tests.support.console_demo import LATER, MONDAY, Shop, many_steps
 from tests.support.console_pages import Pages, problem_in, rows_in, text_of
 
@@ -117,6 +118,21 @@ def test_tree_shows_values_and_errors(filled: Pages) -> None:
     assert (
         "3 charge \N{MULTIPLICATION SIGN}3 failed ConnectionError: payments.example.com refused the connection" in text
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "winner"),
+    [("race", 1, "first: number 2"), ("any", 0, "first value: number 1"), ("all", 2, "first error: number 3")],
+)
+def test_winner_is_in_words_in_timeline_tree_and_panel(
+    pages: Pages, shop: Shop, kind: str, value: int, winner: str
+) -> None:
+    shop.begin("a", MONDAY)
+    tags = {**shop.lineage("a.1"), SCOPE: "local", KIND: kind}
+    shop.ask(PromiseRecord("a.1", LATER, MONDAY, "resolved", encode(value, "it"), tags=tags))
+    assert f"1 ctx.{kind} {winner}" in pages.text("/execution?id=a")
+    assert f"1 ctx.{kind} resolved {winner}" in pages.text("/execution?id=a&view=tree")
+    assert text_of(pages.get("/promise?id=a.1&part=panel")).partition("Result ")[2].startswith(f"{winner} Tags")
 
 
 def test_messages_and_published_state_are_shown(filled: Pages) -> None:
