@@ -71,7 +71,7 @@ class TimelineRow(Struct, kw_only=True):
         winner: which promise was first, if it waited for several; else empty.
         begin, end: its first instant and its last one (ms); None while it is pending.
         took_ms: how long it took, or None.
-        attempts: how many attempts it had.
+        attempts: how many attempts it had so far. `next_attempt` is the number of the one that it waits for, or None.
         below: how many rows are below it. `open` is whether these are shown.
         cut: how many rows below it are left out.
         link: the id of the execution or promise that has a page of its own, or None.
@@ -90,6 +90,7 @@ class TimelineRow(Struct, kw_only=True):
     end: int | None
     took_ms: int | None
     attempts: int
+    next_attempt: int | None
     below: int = 0
     open: bool = False
     cut: int = 0
@@ -147,6 +148,7 @@ def row_of(node: TreeNode, parent: TreeNode, scale: Scale, now: int, depth: int)
     """Return the row of one node."""
     promise = node.promise
     kind, name = kind_of(node)
+    attempts, next_attempt = attempts_of(node)
     end = promise.settled_at
     begin = min([begin_of(promise), *(begin_of(timer) for timer in node.retries)])
     pending = promise.pending
@@ -164,7 +166,8 @@ def row_of(node: TreeNode, parent: TreeNode, scale: Scale, now: int, depth: int)
         begin=begin,
         end=end,
         took_ms=None if pending else taken_ms(promise) if begin == begin_of(promise) else (end or now) - begin,
-        attempts=node.attempts,
+        attempts=attempts,
+        next_attempt=next_attempt,
         link=_link(node),
         bars=tuple(_bars(node, kind, scale, begin, now if end is None else end)),
         ticks=tuple(scale.x(timer.created_at) for timer in node.retries),
@@ -219,6 +222,13 @@ def status_of(node: TreeNode) -> str:
     if MESSAGE in tags or PUBLISHED in tags:
         return "resolved" if PUBLISHED in tags else "waiting"
     return "running" if Issued.of(promise).kind == "run" else "waiting"
+
+
+def attempts_of(node: TreeNode) -> tuple[int, int | None]:
+    """Return how many attempts a promise had so far, and the number of the one that it waits for, or None."""
+    task = node.task
+    waits = node.retry_at is not None or (task is not None and task.state == "pending" and task.attempts > 0)
+    return (node.attempts - 1, node.attempts) if waits else (node.attempts, None)
 
 
 def _note(node: TreeNode) -> str:

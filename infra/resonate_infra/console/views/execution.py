@@ -13,7 +13,7 @@ from resonate.testing.history import export_history
 from resonate_infra.console.history import WINDOW, Extent, Records
 from resonate_infra.console.payloads import LISTED_CHARS, ShownPayload, shown_arguments, shown_payload
 from resonate_infra.console.statuses import cancellation_of, shown_execution, without_cancellation
-from resonate_infra.console.timeline import Scale, is_root, overview_of, rows_of, scale_of, status_of
+from resonate_infra.console.timeline import Scale, attempts_of, is_root, overview_of, rows_of, scale_of, status_of
 from resonate_infra.console.times import labels_of_axis
 from resonate_infra.console.visit import Visit
 from resonate_infra.inspection.exits import NOT_FOUND, USAGE, Failure
@@ -74,6 +74,7 @@ def _head(visit: Visit, records: Records) -> dict[str, Any]:
     node = records.window(session, 0, 0)
     takes = visit.takes
     status, waits = status_of(node), ""
+    made, next_attempt = attempts_of(node)
     if root.pending:
         waits = of_execution(session, root, without_cancellation(task))
     if root.pending and takes(ExecutionGet.kind):
@@ -92,7 +93,8 @@ def _head(visit: Visit, records: Records) -> dict[str, Any]:
         "waits": waits,
         "cancellation": cancellation_of(root, task),
         "pinned": "" if task is None else shown_version(task),
-        "attempts": node.attempts,
+        "attempts": made,
+        "next_attempt": next_attempt,
         "generation": node.generation,
         "arguments": shown_arguments(root),
         "value": _value(root),
@@ -214,11 +216,17 @@ def _panel(visit: Visit, id: str) -> dict[str, Any]:
     node: TreeNode | None = None
     if promise is not None:
         node = tree_of(session, promise, task, {each.id: each for each in timers})
-    attempts = [
+    failed = [
         (int(each.id.rpartition("~")[2]), each, shown_payload(each.param, most_chars=LISTED_CHARS))
         for each in timers
         if each.id.rpartition("~")[2].isdecimal()
     ]
+    failed.sort(key=lambda each: each[0])
+    if node is not None:
+        made, next_attempt = attempts_of(node)
+    else:  # a step that is recorded when it ends, so only its retry timers are known
+        made, last = (failed[-1][0], failed[-1][1]) if failed else (0, None)
+        next_attempt = made + 1 if last is not None and last.pending else None
     return {
         "of": {
             "id": id,
@@ -233,7 +241,9 @@ def _panel(visit: Visit, id: str) -> dict[str, Any]:
             "took_ms": None if promise is None else taken_ms(promise),
             "arguments": shown_payload(Value()) if promise is None else shown_arguments(promise),
             "value": shown_payload(Value()) if promise is None else shown_payload(promise.value),
-            "attempts": sorted(attempts, key=lambda each: each[0]),
+            "attempts": made,
+            "next_attempt": next_attempt,
+            "failed": failed,
             "tags": {} if promise is None else promise.tags,
             "page": promise is not None and (TARGET in promise.tags or is_root(promise)),
             "link": None if promise is None else promise.tags.get(LINK),

@@ -9,9 +9,16 @@ import pytest
 from resonate.payloads.codec import encode
 from resonate_store.model.execution_requests import PromiseCancel
 from resonate_store.model.records import Value
-from resonate_store.model.requests import PromiseCreate, PromiseRecord, PromiseSettle, TaskAcquire, TaskHalt
+from resonate_store.model.requests import (
+    PromiseCreate,
+    PromiseRecord,
+    PromiseSettle,
+    TaskAcquire,
+    TaskHalt,
+    TaskRelease,
+)
 from resonate_store.model.tags import KIND, SCOPE
-from tests.support.console_demo import LATER, MONDAY, Shop, many_steps
+from tests.support.console_demo import LATER, MONDAY, Shop, many_steps, raised
 from tests.support.console_pages import Pages, problem_in, rows_in, text_of
 
 
@@ -118,6 +125,34 @@ def test_tree_shows_values_and_errors(filled: Pages) -> None:
     assert (
         "3 charge \N{MULTIPLICATION SIGN}3 failed ConnectionError: payments.example.com refused the connection" in text
     )
+
+
+def test_retrying_step_shows_attempts_so_far_and_the_next_one(pages: Pages, shop: Shop) -> None:
+    shop.begin("a", MONDAY)
+    shop.try_step("a.1", "bank", MONDAY)
+    shop.retry("a.1", 3, MONDAY + 1_000, MONDAY + 60_000, raised(ValueError("no")))
+    times = "\N{MULTIPLICATION SIGN}"
+    for view in ("timeline", "tree"):
+        assert f"1 bank {times}3, next: 4 retrying" in pages.text(f"/execution?id=a&view={view}")
+    facts = "Attempts so far 3 Next attempt 4"
+    panel = text_of(pages.get("/promise?id=a.1&part=panel"))
+    assert facts in panel
+    assert "Attempt 3 failed at" in panel
+
+    pages.clock.advance_to(MONDAY + 60_000)
+    shop.ask(PromiseSettle("a.1~3", "resolved"))
+    assert f"1 bank {times}4 running" in pages.text("/execution?id=a")
+    assert "Attempts 4" in text_of(pages.get("/promise?id=a.1&part=panel"))
+
+
+def test_retrying_task_shows_attempts_so_far_and_the_next_one(pages: Pages, shop: Shop) -> None:
+    shop.begin("a", MONDAY)
+    shop.ask(TaskRelease("a", 1, error="ValueError: no"))
+    text = pages.text("/execution?id=a")
+    assert "a waiting for a worker" in text  # there is no pause after the first failure
+    assert "Attempts so far 1 Next attempt 2" in text
+    assert "attempt 1 failed: ValueError: no" in text
+    assert rows_in(pages.get("/executions"))[0][5] == "1"
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ def test_attempts_are_segments_and_pauses_lie_between_them(pages: Pages, shop: S
     assert bars(row) == [("failed", 10, 10), ("pause", 20, 20), ("ok", 40, 10)]
     assert [bar.title for bar in row.bars][::2] == ["attempts 1 to 2: ValueError: no", "attempt 3"]
     assert (row.ticks, row.attempts, row.status, row.took_ms) == ((20,), 3, "resolved", 4_000)
+    assert row.next_attempt is None
 
 
 def test_pending_retry_ends_with_its_pause(pages: Pages, shop: Shop) -> None:
@@ -50,6 +51,7 @@ def test_pending_retry_ends_with_its_pause(pages: Pages, shop: Shop) -> None:
 
     assert [kind for kind, _, _ in bars(row)] == ["failed", "pause"]
     assert (row.status, row.pending, row.took_ms) == ("retrying", True, None)
+    assert (row.attempts, row.next_attempt) == (1, 2)
     assert row.note == "attempt 1 failed: ValueError: no; next at 2027-11-30T09:00:00Z"
 
 
