@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from resonate.payloads.codec import encode_call
-from resonate_store.model.requests import PromiseGet, TaskGet
+from resonate.payloads.codec import encode, encode_call
+from resonate_store.model.requests import PromiseGet, PromiseRecord, TaskGet
 from resonate_store.model.schedule_requests import ScheduleGet
+from resonate_store.model.tags import KIND, SCOPE
 from tests.support.browser import NARROW, WIDE, Served, Visitor, needs_chromium
 from tests.support.console_demo import LATER, MONDAY, many_steps, raised
 from tests.support.present import present
@@ -248,6 +249,26 @@ def test_underline_of_links_lies_below_an_underscore(shop: Served, visit: Visit)
       return [canvas.measureText("_").actualBoundingBoxDescent, parseFloat(style.textUnderlineOffset)];
     }""")
     assert 0 < depth < offset
+
+
+def test_cards_end_where_tables_end(shop: Served, visit: Visit) -> None:
+    page = visit(shop.url, size=(1280, 800)).open("/workers")
+    boxes = [present(page.locator(part).first.bounding_box()) for part in (".scroll", ".card")]
+    assert boxes[0]["width"] == boxes[1]["width"]
+
+
+def test_winner_of_a_race_is_visible_beside_an_open_panel(served: Served, visit: Visit) -> None:
+    served.shop.begin("a", MONDAY)
+    tags = {**served.shop.lineage("a.1"), SCOPE: "local", KIND: "race"}
+    served.shop.ask(PromiseRecord("a.1", LATER, MONDAY, "resolved", encode(1, "it"), tags=tags))
+    visitor = visit(served.url, size=(1280, 800))
+    for view in ("timeline", "tree"):
+        page = visitor.open(f"/execution?id=a&view={view}&step=a.1")
+        row = page.locator(".rows .line").nth(1 if view == "tree" else 2)
+        for text in ("ctx.race", "first: number 2"):
+            found = row.get_by_text(text)
+            assert found.evaluate("e => e.scrollWidth <= e.clientWidth && e.scrollHeight <= e.clientHeight"), text
+        assert page.locator("#panel").get_by_text("first: number 2").is_visible()
 
 
 def test_schedule_is_changed_on_its_page(shop: Served, visit: Visit) -> None:

@@ -91,7 +91,8 @@ def console(backend: Backend, hosts: Iterable[str] = ()) -> ASGIApp:
             Route(f"{BASE}/static/{{name}}", _static),
             Route(f"{BASE}/sign-in", partial(_sign_in, state), methods=["POST"]),
             Route(f"{BASE}/sign-out", partial(_sign_out, state), methods=["POST"]),
-        ]
+        ],
+        exception_handlers={404: partial(_unknown, state)},
     )
     app.router.redirect_slashes = False
     return ConsoleGuard(app, tuple(hosts))  # not middleware of Starlette, whose answer to a defect lies outside of it
@@ -99,6 +100,16 @@ def console(backend: Backend, hosts: Iterable[str] = ()) -> ASGIApp:
 
 async def _home(_request: Request) -> Response:
     return RedirectResponse(url("/executions"), 303)
+
+
+async def _unknown(state: State, request: Request, _error: Exception) -> Response:
+    """Answer a request for an address that the console does not have."""
+    return await run_in_threadpool(_unknown_page, state, request)
+
+
+def _unknown_page(state: State, request: Request) -> Response:
+    visit = _visit(state, "", request, {})
+    return visit.page("error.html", 404, title="Not found", problem="The console has no page at this address.")
 
 
 async def _static(request: Request) -> Response:

@@ -22,7 +22,7 @@ from resonate_store.model.records import PromiseView
 from resonate_store.model.tags import BEGUN, KIND, LINK, MESSAGE, ORIGIN, PUBLISHED, TARGET
 
 Kind = Literal["workflow", "step", "call", "sleep", "promise", "message", "published", "wait", "mark", "patch"]
-BarKind = Literal["run", "ok", "failed", "pause", "sleep", "call", "wait", "idle"]
+BarKind = Literal["run", "ok", "failed", "canceled", "pause", "sleep", "call", "wait", "idle"]
 
 OPEN_BELOW = 150
 """Nested calls are open if the execution has at most this many records in the window."""
@@ -265,7 +265,7 @@ def _bars(node: TreeNode, kind: Kind, scale: Scale, begin: int, end: int) -> Ite
     else:
         yield from _attempts(node, scale, begin, end)
     if kind in ("call", "workflow") and not promise.pending and promise.state != "resolved" and not node.retries:
-        yield scale.bar("failed", end, end, promise.state)
+        yield scale.bar(_ending(promise), end, end, promise.state)
 
 
 def _attempts(node: TreeNode, scale: Scale, begin: int, end: int) -> Iterator[Bar]:
@@ -280,8 +280,14 @@ def _attempts(node: TreeNode, scale: Scale, begin: int, end: int) -> Iterator[Ba
         begin, last = resumed, attempt
     if node.retries and node.retries[-1].pending:
         return
-    ending: BarKind = "run" if promise.pending else "ok" if promise.state == "resolved" else "failed"
-    yield scale.bar(ending, begin, max(begin, end), f"attempt {last + 1}" if node.retries else promise.state)
+    yield scale.bar(_ending(promise), begin, max(begin, end), f"attempt {last + 1}" if node.retries else promise.state)
+
+
+def _ending(promise: PromiseView) -> BarKind:
+    """Return the kind of the last bar of an attempt."""
+    if promise.pending:
+        return "run"
+    return "ok" if promise.state == "resolved" else "canceled" if promise.state == "rejected_canceled" else "failed"
 
 
 def _busy(node: TreeNode, scale: Scale, end: int) -> Iterator[Bar]:

@@ -12,7 +12,7 @@ from resonate.errors import ResonateStoreError
 from resonate.testing.history import export_history
 from resonate_infra.console.history import WINDOW, Extent, Records
 from resonate_infra.console.payloads import LISTED_CHARS, ShownPayload, shown_arguments, shown_payload
-from resonate_infra.console.statuses import cancellation_of, shown_execution, without_cancellation
+from resonate_infra.console.statuses import ShownExecution, cancellation_of, shown_execution, without_cancellation
 from resonate_infra.console.timeline import Scale, attempts_of, is_root, overview_of, rows_of, scale_of, status_of
 from resonate_infra.console.times import labels_of_axis
 from resonate_infra.console.visit import Visit
@@ -77,8 +77,7 @@ def _head(visit: Visit, records: Records) -> dict[str, Any]:
     made, next_attempt = attempts_of(node)
     if root.pending:
         waits = of_execution(session, root, without_cancellation(task))
-    if root.pending and takes(ExecutionGet.kind):
-        execution = shown_execution(next(iter(session.ask(ExecutionGet(root.id)).executions or ())))
+    if (execution := _execution(visit, root)) is not None:
         status, waits = execution.status, waits or execution.waits
     return {
         "id": root.id,
@@ -112,6 +111,13 @@ def _head(visit: Visit, records: Records) -> dict[str, Any]:
     }
 
 
+def _execution(visit: Visit, root: PromiseView) -> ShownExecution | None:
+    """Return a pending execution as the list shows it, or None if it has ended or the server does not have this."""
+    if not root.pending or not visit.takes(ExecutionGet.kind):
+        return None
+    return next(map(shown_execution, visit.session.ask(ExecutionGet(root.id)).executions or ()), None)
+
+
 def _value(promise: PromiseView) -> ShownPayload:
     return shown_payload(promise.value)
 
@@ -124,12 +130,15 @@ def _rows(visit: Visit, records: Records, view: str) -> dict[str, Any]:
     toggled = visit.all("toggle")
     shown = records.groups[begin : begin + count]
     size = sum(len(group) for group in shown)
+    overview = overview_of(node, scale, visit.now, records.following(0, count) is None) if begin == 0 else None
+    if overview is not None and (execution := _execution(visit, records.root)) is not None:
+        overview.status = execution.status
     return {
         "id": records.root.id,
         "root": records.root,
         "view": view,
         "rows": rows_of(node, scale, visit.now, toggled, size),
-        "overview": overview_of(node, scale, visit.now, records.following(0, count) is None) if begin == 0 else None,
+        "overview": overview,
         "axis": list(_axis(scale)) if begin == 0 else [],
         "begin": begin,
         "following": records.following(begin, count),

@@ -17,6 +17,21 @@ def test_entries_lead_to_the_list(pages: Pages, path: str) -> None:
     assert (response.status_code, response.headers["location"]) == (303, "/console/executions")
 
 
+@pytest.mark.parametrize("path", ["/executoins", "/execution/", "/a/<script>alert(1)</script>", "/%3Cb%3E"])
+def test_mistyped_address_has_a_page_with_a_link_back(pages: Pages, path: str) -> None:
+    page = pages.get(path, 404)
+    assert problem_in(page) == "The console has no page at this address."
+    assert '<a href="/console/executions">All executions</a>' in page
+    assert "<script>" not in page
+    assert 'aria-current="page"' not in page
+    assert pages.client.request("POST", f"/console{path}").status_code == 404
+
+
+def test_mistyped_address_needs_no_store(pages: Pages) -> None:
+    pages.store.close()
+    assert problem_in(pages.get("/executoins", 404)) == "The console has no page at this address."
+
+
 def test_form_that_is_too_large_is_refused(pages: Pages) -> None:
     response = pages.post("/execution/send", {"id": "a", "name": "n", "value": "1" * MOST_FORM_BYTES})
     assert response.status_code == 413

@@ -132,6 +132,8 @@ def test_retrying_step_shows_attempts_so_far_and_the_next_one(pages: Pages, shop
     shop.try_step("a.1", "bank", MONDAY)
     shop.retry("a.1", 3, MONDAY + 1_000, MONDAY + 60_000, raised(ValueError("no")))
     times = "\N{MULTIPLICATION SIGN}"
+    shop.suspend("a", "a.1~3")
+    assert "Records order retrying" in pages.text("/execution?id=a&view=tree")
     for view in ("timeline", "tree"):
         assert f"1 bank {times}3, next: 4 retrying" in pages.text(f"/execution?id=a&view={view}")
     facts = "Attempts so far 3 Next attempt 4"

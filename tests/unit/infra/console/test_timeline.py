@@ -86,6 +86,28 @@ def test_each_command_has_its_kind_of_bar(pages: Pages, shop: Shop) -> None:
     assert (found["a.3"].link, found["a.4"].link) == ("a.3", None)
 
 
+def test_cancelled_call_and_step_have_the_bar_of_cancelled(pages: Pages, shop: Shop) -> None:
+    shop.begin("a", MONDAY)
+    shop.call("a.1", MONDAY, "pack")
+    shop.try_step("a.2", "weigh", MONDAY)
+    pages.clock.advance_to(MONDAY + 1_000)
+    shop.ask(PromiseSettle("a.1", "rejected_canceled"))
+    shop.ask(PromiseSettle("a.2", "rejected_canceled"))
+    found = rows(pages, "a")
+    assert [bar.kind for bar in found["a.1"].bars] == ["call", "canceled"]
+    assert [bar.kind for bar in found["a.2"].bars] == ["canceled"]
+    assert (found["a.1"].ticks, found["a.2"].ticks, found["a.1"].failed) == ((), (), False)
+    assert 'class="bar canceled"' in pages.get("/execution?id=a")
+
+
+def test_each_gridline_has_its_label(pages: Pages, shop: Shop) -> None:
+    shop.begin("a", MONDAY)
+    pages.clock.advance_to(MONDAY + 11_500)
+    page = pages.get("/execution?id=a")
+    assert page.count('class="gridline"') == page.count('class="label"') == 7
+    assert re.search(r'<text class="label" x="100.0%" y="15" text-anchor="end">12s</text>', page)
+
+
 def test_sleep_says_until_when_it_lasts(pages: Pages, shop: Shop) -> None:
     shop.begin("a", MONDAY)
     shop.sleep("a.1", MONDAY, MONDAY + 60_000)
