@@ -24,6 +24,7 @@ from resonate_infra.conformance.script import (
     Text,
 )
 from resonate_infra.json_types import is_list, is_object
+from resonate_infra.yaml_loader import SafeLoader
 
 OPTIONS = ("follow", "times")
 
@@ -45,7 +46,7 @@ _PLACEHOLDERS: dict[str, Callable[[str], Any]] = {
 _PLACEHOLDER = re.compile(rf"<({'|'.join(_PLACEHOLDERS)})(?: (.*))?>", re.DOTALL)
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(SafeLoader):
     """YAML loader with the tags of `Has` and `Each` only. It ignores tags that libraries add to `SafeLoader`."""
 
 

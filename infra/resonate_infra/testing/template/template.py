@@ -17,9 +17,14 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import boto3
+import yaml
 from samtranslator.parser.parser import Parser  # pyright: ignore[reportMissingTypeStubs]
 from samtranslator.translator.translator import Translator  # pyright: ignore[reportMissingTypeStubs]
-from samtranslator.yaml_helper import yaml_parse  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+from samtranslator.yaml_helper import (  # pyright: ignore[reportMissingTypeStubs]
+    intrinsics_multi_constructor,  # pyright: ignore[reportUnknownVariableType]
+)
+
+from resonate_infra.yaml_loader import SafeLoader
 
 Fragment: TypeAlias = dict[str, Any]
 """A part of a template, as the YAML parser returns it."""
@@ -38,6 +43,14 @@ NO_VALUE = object()
 
 # SAM warns that a feature of AWS's own service is turned off.
 logging.getLogger("samtranslator.feature_toggle").setLevel(logging.ERROR)
+
+
+class _TemplateLoader(SafeLoader):
+    """YAML loader with the intrinsic functions of CloudFormation."""
+
+
+# PyYAML has no types.
+_TemplateLoader.add_multi_constructor("!", intrinsics_multi_constructor)  # pyright: ignore[reportUnknownMemberType]
 
 
 class TemplateError(Exception):
@@ -118,6 +131,11 @@ def default_template() -> Path:
     return next(path for path in (of_the_clone, of_the_package) if (path / "functions").exists()) / "template.yaml"
 
 
+def read(path: Path) -> Fragment:
+    """Return a template as it is written."""
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=_TemplateLoader)
+
+
 def load(path: Path, *, stack: TemplateStack, parameters: Mapping[str, str | int] | None = None) -> Template:
     """Read and transform a template.
 
@@ -130,7 +148,7 @@ def load(path: Path, *, stack: TemplateStack, parameters: Mapping[str, str | int
         ParameterError: CloudFormation would refuse a parameter.
         TemplateError: the template is invalid, or not supported.
     """
-    document: Fragment = yaml_parse(path.read_text(encoding="utf-8"))
+    document = read(path)
     values = _parameter_values(document.get("Parameters", {}), parameters or {})
     code_directories = _detach_code(document, path.parent)
     # SAM uses only the region of the session. Without a session it would search for a region on this machine.

@@ -109,7 +109,8 @@ def test_invalid_script_file_is_refused(tmp_path: Path, subtests: pytest.Subtest
 
 
 def test_script_file_ignores_global_yaml_constructors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(yaml.SafeLoader, "yaml_multi_constructors", {"!": lambda *_: {}})
+    for loader in (yaml.SafeLoader, yaml.CSafeLoader):
+        monkeypatch.setattr(loader, "yaml_multi_constructors", {"!": lambda *_: {}})
     path = written(tmp_path, "- {title: t, covers: [x], steps: [{a: !what 1, 200: 1}]}")
 
     with pytest.raises(ScriptError, match="!what"):
