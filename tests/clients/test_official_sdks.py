@@ -16,6 +16,7 @@ import pytest
 from tests.support.clients.node import NODE, installed, needs_node
 from tests.support.clients.official import PROGRAMS, needs_python
 from tests.support.environments import Process, Surroundings
+from tests.support.hypothesis_settings import some
 
 TYPESCRIPT = Path(__file__).parent / "typescript"
 RESULT = {"item": "lamp", "price": 42, "approvedBy": "ana"}
@@ -43,9 +44,11 @@ class Sdk:
         return server.start(*self._client, server.url, "order-lamp", "lamp", cwd=self._cwd)
 
 
-@pytest.fixture(
-    params=[pytest.param("python", marks=needs_python), pytest.param("typescript", marks=needs_node)],
-)
+PYTHON_SDK = pytest.param("python", marks=needs_python)
+TYPESCRIPT_SDK = pytest.param("typescript", marks=needs_node)
+
+
+@pytest.fixture(params=[PYTHON_SDK, TYPESCRIPT_SDK])
 def sdk(request: pytest.FixtureRequest) -> Sdk:
     if request.param == "python":
         run = [request.getfixturevalue("python"), "-E", "-P"]
@@ -76,6 +79,7 @@ def test_sdk_workflow_runs_once_for_repeated_calls(surroundings: Serve, sdk: Sdk
     assert ran == ["reserve lamp", "price 7", f"approve {approval}", "audit lamp by ana"]
 
 
+@pytest.mark.parametrize("sdk", some([PYTHON_SDK, TYPESCRIPT_SDK], 2), indirect=True)
 def test_sdk_workflow_survives_its_worker_while_it_waits(surroundings: Serve, sdk: Sdk) -> None:
     server = surroundings()
     first, client = sdk.worker(server), sdk.client(server)
@@ -89,6 +93,7 @@ def test_sdk_workflow_survives_its_worker_while_it_waits(surroundings: Serve, sd
     assert not {"reserve lamp", "price 7"} & set(second.lines)
 
 
+@pytest.mark.parametrize("sdk", some([TYPESCRIPT_SDK, PYTHON_SDK], 2), indirect=True)
 def test_sdk_workflow_survives_its_worker_in_a_step(surroundings: Serve, sdk: Sdk) -> None:
     server = surroundings()
     first, client = sdk.worker(server, STUCK), sdk.client(server)
@@ -103,6 +108,7 @@ def test_sdk_workflow_survives_its_worker_in_a_step(surroundings: Serve, sdk: Sd
     assert second.lines == ["ready", f"approve {approval}", "audit lamp by ana"]
 
 
+@pytest.mark.parametrize("sdk", some([PYTHON_SDK, TYPESCRIPT_SDK], 2), indirect=True)
 def test_sdk_workflow_survives_the_server(surroundings: Serve, sdk: Sdk, tmp_path: Path) -> None:
     server = surroundings(tmp_path / "promises.db")
     worker, client = sdk.worker(server), sdk.client(server)

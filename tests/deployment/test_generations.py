@@ -12,6 +12,7 @@ from resonate_store.model.tags import ORIGIN, PARENT, SCOPE
 from tests.deployment.conftest import IN_BOTH_DELIVERIES, Begin
 from tests.support import journal
 from tests.support.faults import Fault, in_turn, positions
+from tests.support.hypothesis_settings import examples
 from tests.support.present import present
 from tests.support.records import records_in_table
 
@@ -66,7 +67,7 @@ def test_generations_survive_a_fault_at_each_request(
 @pytest.mark.parametrize("workflow", ["watch", "watch_async"])
 def test_monitor_keeps_its_last_history_only(stack: OfflineStack, begin: Begin, workflow: str) -> None:
     handle = begin("m", workflow, 0, 1_000)
-    for generation in range(1, 20):
+    for generation in range(1, examples(7, in_ci=20)):
         stack.pump()
         record = present(stack.store.record("m"))
         assert (record.generation or 1) == generation

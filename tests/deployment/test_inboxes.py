@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from contextlib import suppress
 from typing import Any, get_args
 
@@ -60,7 +59,7 @@ def test_message_over_the_api_survives_a_fault_at_each_request(
     stack: OfflineStack, begin: Begin, moments: tuple[Moment, ...]
 ) -> None:
     """A client repeats a message that gets no answer, with the same key. It is accepted once."""
-    for position in itertools.count():
+    for position in positions():
         stack.clear()
         moment = moments[position % len(moments)]
         id = f"asked-{moment}-{position}"

@@ -1,6 +1,5 @@
 """Crashes and lost responses at each request of a function in turn."""
 
-import itertools
 import os
 from contextlib import suppress
 from typing import Any, get_args
@@ -40,7 +39,7 @@ LEAST = {
 def test_workflow_survives_a_fault_at_each_request(
     stack: OfflineStack, begin: Begin, delivery: str, function: str, moments: tuple[Moment, ...]
 ) -> None:
-    for position in itertools.count():
+    for position in positions():
         stack.clear()
         journal.clear()
         moment = moments[position % len(moments)]
@@ -116,7 +115,7 @@ def test_execution_survives_a_fault_at_each_request_of_the_api(
         {"headers": {}, "data": codec.encode(value, "value").data}
         for value in ({"func": "approval", "args": [], "kwargs": {}, "version": 1}, "yes")
     )
-    for position in itertools.count():
+    for position in positions():
         stack.clear()
         journal.clear()
         moment = moments[position % len(moments)]

@@ -1,6 +1,5 @@
 """Large values in S3: written, deleted and limited, with faults at each request."""
 
-import itertools
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, get_args
@@ -22,7 +21,7 @@ from resonate_store.model.requests import PromiseCreate, PromiseRecord, PromiseS
 from resonate_store.model.tags import ORIGIN, SCOPE
 from tests.deployment.conftest import Begin
 from tests.support import journal
-from tests.support.faults import Fault, in_turn
+from tests.support.faults import Fault, in_turn, positions
 from tests.support.worker_code import WORKFLOWS
 
 LIMIT = 262_144
@@ -185,7 +184,7 @@ def test_replay_reads_results_that_are_not_preloaded(
 def test_writing_of_large_values_survives_a_fault_at_each_request(
     stack: OfflineStack, begin: Begin, moments: tuple[Moment, ...]
 ) -> None:
-    for position in itertools.count():
+    for position in positions():
         stack.clear()
         journal.clear()
         moment = moments[position % len(moments)]
@@ -221,7 +220,7 @@ def settle_with_large_values(stack: OfflineStack, id: str) -> None:
 def test_deletion_by_the_dispatcher_survives_a_fault_at_each_request(
     stack: OfflineStack, moments: tuple[Moment, ...]
 ) -> None:
-    for position in itertools.count():
+    for position in positions():
         stack.clear()
         moment = moments[position % len(moments)]
         settle_with_large_values(stack, f"deleted-{moment}-{position}")
@@ -239,7 +238,7 @@ def test_deletion_by_the_dispatcher_survives_a_fault_at_each_request(
 
 @in_turn("before", "after")
 def test_delete_execution_survives_a_fault_at_each_request(stack: OfflineStack, moments: tuple[Moment, ...]) -> None:
-    for position in itertools.count():
+    for position in positions():
         stack.clear()
         moment = moments[position % len(moments)]
         id = f"by-hand-{moment}-{position}"

@@ -20,6 +20,7 @@ from resonate.errors import ResonateCanceledError
 from resonate.testing import MemoryStack
 from resonate_infra.testing.stack import OfflineStack
 from tests.support.faults import Fault
+from tests.support.hypothesis_settings import some
 from tests.support.present import present
 
 ROOT = Path(__file__).parent.parent.parent
@@ -310,7 +311,7 @@ def test_example_runs_in_memory(case: Case, capsys: pytest.CaptureFixture[str]) 
 
 
 @each_case
-@pytest.mark.parametrize("forgetful", [False, True], ids=["lasting", "forgetful"])
+@pytest.mark.parametrize("forgetful", some([True, False], 2), ids=lambda each: "forgetful" if each else "lasting")
 def test_example_runs_on_the_offline_stack(
     case: Case, stack: OfflineStack, forgetful: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:

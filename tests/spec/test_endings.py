@@ -107,7 +107,7 @@ class Model:
             assert present(promise.settled_at) < DEADLINE
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(100, in_ci=900), deadline=None)
 @given(st.lists(EVENTS, max_size=12))
 def test_execution_ends_once_as_the_rules_say(events: list[tuple[str, Any]]) -> None:
     store = in_memory(ManualClock(T0))

@@ -403,7 +403,7 @@ class Histories(RuleBasedStateMachine):
 
 class TestHistories(Histories.TestCase):  # type: ignore[name-defined,misc]
     settings = settings(
-        max_examples=examples(90), stateful_step_count=40, deadline=None, derandomize=True, database=None
+        max_examples=examples(30, in_ci=270), stateful_step_count=40, deadline=None, derandomize=True, database=None
     )
 
 

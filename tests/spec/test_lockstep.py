@@ -443,6 +443,6 @@ def test_substrates_answer_and_store_the_same(dynamo: Any) -> None:
     run_state_machine_as_test(
         cast("type[Lockstep]", lambda: Lockstep(Table(dynamo, streaming=False))),  # a factory will do
         settings=settings(
-            max_examples=examples(20), stateful_step_count=50, deadline=None, suppress_health_check=ANY_HEALTH
+            max_examples=examples(8, in_ci=60), stateful_step_count=50, deadline=None, suppress_health_check=ANY_HEALTH
         ),
     )

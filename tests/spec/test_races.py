@@ -20,13 +20,14 @@ from resonate_store.local.sqlite import SqliteStore
 from resonate_store.machine.effects import Change
 from resonate_store.model.records import Record
 from tests.support.dynamo import Wire
+from tests.support.hypothesis_settings import examples
 from tests.support.linearizability import Operation, linearization
 from tests.support.races import CLIENTS, LOOKS, SCENARIOS, race, resumptions, suspensions
 from tests.support.server_api import Api
 from tests.support.services import service_over, service_over_a_table
 
-ROUNDS = 5
-DYNAMO_ROUNDS = 2
+ROUNDS = examples(3, in_ci=5)
+DYNAMO_ROUNDS = examples(1, in_ci=2)
 SEEDS = 20
 """Races after which threads that have never met are taken to run one after the other."""
 

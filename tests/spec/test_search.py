@@ -31,6 +31,7 @@ from tests.support.build import (
     suspended,
 )
 from tests.support.dynamo import Table
+from tests.support.hypothesis_settings import examples
 from tests.support.searches import Apply, all_of, found, id_of
 from tests.support.substrates import EVERYWHERE, T0, World, in_memory, in_sqlite
 
@@ -266,7 +267,7 @@ def histories(draw: st.DrawFn) -> list[Request | int]:
 
 
 @settings(
-    max_examples=20,
+    max_examples=examples(8, in_ci=20),
     deadline=None,
     derandomize=True,
     database=None,

@@ -1,11 +1,13 @@
-"""How hard property tests look: by default briefly, in continuous integration longer."""
+"""How hard tests look: by default briefly, in continuous integration longer."""
 
 import os
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
+
+T = TypeVar("T")
 
 ANY_HEALTH = [
     HealthCheck.data_too_large,
@@ -52,3 +54,8 @@ def examples(count: int, in_ci: int | None = None) -> int:
         in_ci: the number with `RESONATE_CI`, where it is not three times as many.
     """
     return (in_ci or 3 * count) if "RESONATE_CI" in os.environ else count
+
+
+def some(values: Sequence[T], step: int) -> Sequence[T]:
+    """Return every value with `RESONATE_CI`, otherwise the first one and each that is `step` values later."""
+    return values if "RESONATE_CI" in os.environ else values[::step]

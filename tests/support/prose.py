@@ -35,6 +35,7 @@ BANNED = tuple(
     )
 )
 
+_WORD = re.compile(r"\S*[^\W_]\S*")
 _CODE = re.compile(r"`+[^`]*`+")
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _ADDRESS = re.compile(r"https?://\S+")
@@ -54,7 +55,7 @@ class Sentence(NamedTuple):
     @property
     def words(self) -> int:
         """How many words it has; code in backticks counts as one."""
-        return sum(any(letter.isalnum() for letter in word) for word in self.text.split())
+        return len(_WORD.findall(self.text))
 
     def faults(self) -> Iterator[str]:
         """What is wrong with it."""
@@ -101,7 +102,7 @@ def _markdown(text: str) -> Iterator[tuple[int, list[str]]]:
 
 def _python(text: str) -> Iterator[tuple[int, list[str]]]:
     """Docstrings, strings that follow a name and document it, and blocks of comments."""
-    for node in ast.walk(ast.parse(text)):
+    for node in _statements(ast.parse(text)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             yield node.lineno, _without_code(node.value.value.splitlines())
     block: list[str] = []
@@ -115,6 +116,16 @@ def _python(text: str) -> Iterator[tuple[int, list[str]]]:
         block.append(token.string.lstrip("#: "))
         last = token.start[0]
     yield first, block
+
+
+def _statements(module: ast.Module) -> Iterator[ast.AST]:
+    """Every statement, without the expressions in it."""
+    found: list[ast.AST] = [module]
+    for node in found:
+        for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+            inside = getattr(node, block, ())
+            found.extend(inside if isinstance(inside, list) else ())
+        yield node
 
 
 def _without_code(lines: list[str]) -> list[str]:

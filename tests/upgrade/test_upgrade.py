@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.clocks import SettableClock
+from tests.support.hypothesis_settings import some
 from tests.upgrade import conditions
 from tests.upgrade.fixtures import SUBSTRATES, Fixture, fixtures_of, generations, open_sqlite, open_table
 from tests.upgrade.scenarios import SCENARIOS, SECTIONS
@@ -38,7 +39,7 @@ def test_stored_executions_are_resumed(
 ) -> None:
     found = [each for each in FIXTURES if (each.substrate, SCENARIOS[each.scenario].section) == (substrate, section)]
     assert found
-    for number, fixture in enumerate(found):
+    for number, fixture in enumerate(some(found, 2) if substrate == "dynamodb" else found):
         with subtests.test(str(fixture)):
             if substrate == "dynamodb":
                 resume(fixture, open_table(fixture, deployed))

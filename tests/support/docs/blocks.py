@@ -10,8 +10,9 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -108,8 +109,13 @@ def pages() -> list[Path]:
     return [ROOT / "README.md", *docs]
 
 
-def blocks_of(page: Path) -> Iterator[Block]:
-    """Yield the blocks of a page in their order, also those in lists."""
+@cache
+def blocks_of(page: Path) -> Sequence[Block]:
+    """Return the blocks of a page in their order, also those in lists."""
+    return tuple(_blocks_in(page))
+
+
+def _blocks_in(page: Path) -> Iterator[Block]:
     reason = everywhere = None
     for token in MarkdownIt("commonmark").parse(page.read_text(encoding="utf-8")):
         line = (token.map or [0])[0]

@@ -29,7 +29,7 @@ def test_openapi_document_describes_each_response() -> None:
             assert isinstance(result, Ok)
             operation = result.ok()
 
-            @settings(max_examples=examples(20), deadline=None, suppress_health_check=ANY_HEALTH)
+            @settings(max_examples=examples(8, in_ci=60), deadline=None, suppress_health_check=ANY_HEALTH)
             @given(operation.as_strategy())
             def holds(case: schemathesis.Case) -> None:
                 response = case.call(base_url=f"http://localhost:{server.port}")

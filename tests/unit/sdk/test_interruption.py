@@ -26,7 +26,7 @@ from tests.support.program_records import contradictions, intervene, miscompensa
 from tests.support.programs import FUNCTIONS, PROGRAMS, Program
 from tests.support.wire import URL, posted_to
 
-MOST = examples(25, in_ci=60)
+MOST = examples(12, in_ci=60)
 """At how many requests of one program a fault happens."""
 
 
@@ -91,7 +91,7 @@ class Machine(Driver):
             raise Killed
 
 
-@settings(max_examples=examples(3, in_ci=6), deadline=None)
+@settings(max_examples=examples(2, in_ci=6), deadline=None)
 @given(PROGRAMS)
 def test_killed_worker_changes_neither_result_nor_steps(program: Program) -> None:
     undisturbed = Machine()
@@ -150,7 +150,7 @@ def quiet() -> Iterator[None]:
     logger.disabled = False
 
 
-@settings(max_examples=examples(2, in_ci=3), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(1, in_ci=3), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(PROGRAMS)
 def test_fault_of_a_round_trip_changes_neither_result_nor_steps(program: Program) -> None:
     expected: Any = Machine().execute(program)

@@ -31,7 +31,7 @@ from resonate_store.model.tags import AFTER, BRANCH, ELAPSED, FUNC, ORIGIN, PARE
 from resonate_store.protocol.workers import WorkerView
 from tests.support.console_demo import HOUR, LATER, MONDAY, told
 from tests.support.console_pages import Pages, fields_in
-from tests.support.hypothesis_settings import examples
+from tests.support.hypothesis_settings import examples, some
 from tests.support.present import present
 
 OWN = "http://localhost:8001"
@@ -167,8 +167,9 @@ def harmless_page(path: str) -> tuple[httpx.Response, Shape]:
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_stored_text_stays_text(name: str) -> None:
-    text = TEXTS[name]
-    for path, harmless in zip(paths_of(text), paths_of("harmless"), strict=True):
+    text, first = TEXTS[name], list(TEXTS).index(name) % 3
+    paths = list(zip(paths_of(text), paths_of("harmless"), strict=True))
+    for path, harmless in some(paths[first:] + paths[:first], 3):
         response = stored(text).client.request("GET", path)
         shape = Shape(response.text)
         other, expected = harmless_page(harmless)

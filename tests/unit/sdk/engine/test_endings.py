@@ -144,7 +144,7 @@ class Trips(Driver):
             self.accepted = True
 
 
-@settings(max_examples=examples(250, in_ci=2500), deadline=None)
+@settings(max_examples=examples(80, in_ci=2500), deadline=None)
 @given(
     st.sampled_from([trip, trip_async]), ACTIONS, st.sampled_from(ENDINGS), EVENTS, st.sampled_from([6, 15, 40, 999])
 )

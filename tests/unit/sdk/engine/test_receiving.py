@@ -165,7 +165,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=examples(60, in_ci=400), deadline=None)
+@settings(max_examples=examples(25, in_ci=400), deadline=None)
 @given(EVENTS, st.sampled_from(["approval", "approval_async"]))
 def test_race_with_kills_neither_loses_nor_repeats_messages(events: list[Any], spelling: str) -> None:
     stack = MemoryStack(program)

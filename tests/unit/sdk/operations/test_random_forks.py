@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Iterator
 
@@ -15,12 +14,12 @@ from resonate.errors import ForkError
 from resonate.operations.forking import fork, read
 from resonate.payloads import codec
 from tests.support.driver import Driver
-from tests.support.hypothesis_settings import ANY_HEALTH
+from tests.support.hypothesis_settings import ANY_HEALTH, examples
 from tests.support.program_calls import witness
 from tests.support.program_records import intervene, plain, unfinished
 from tests.support.programs import FUNCTIONS, PROGRAMS, Program, spelled
 
-COUNT = 300 if "RESONATE_CI" in os.environ else 30
+COUNT = examples(10, in_ci=300)
 SOURCE = "source"
 
 

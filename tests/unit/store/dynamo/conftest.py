@@ -6,12 +6,12 @@ import pytest
 
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.model.clock import ManualClock
-from tests.support.dynamo import KINDS, Table, dynamo_of
+from tests.support.dynamo import USUAL_KINDS, Table, dynamo_of
 
 
-@pytest.fixture(scope="package", params=KINDS)
+@pytest.fixture(scope="package", params=USUAL_KINDS)
 def dynamo(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A client of each kind, because what holds for the store holds over both."""
+    """A client of each kind with `RESONATE_CI`. `test_store.py` always has both."""
     with dynamo_of(request.param) as client:
         yield client
 

@@ -15,13 +15,12 @@ from resonate_store.model.requests import PromiseSearch, Search, TaskHalt, TaskS
 from resonate_store.model.schedule_requests import ScheduleSearch
 from resonate_store.model.tags import FUNC, ORIGIN, PARENT
 from tests.support.build import HOUR, TARGETED, create, schedule, settle
-from tests.support.dynamo import USUAL_KINDS, Table, Wire, after, make_client, parameters_of
+from tests.support.dynamo import Table, Wire, after, make_client, parameters_of
 from tests.support.present import present
 from tests.support.searches import all_of, found, id_of
 from tests.support.substrates import T0
 
 # These tests make the most requests, and the two clients send the same ones.
-pytestmark = pytest.mark.parametrize("dynamo", USUAL_KINDS, indirect=True, scope="package")
 
 
 def test_search_finds_an_execution_that_settles_meanwhile(table: Table, wire: Wire) -> None:

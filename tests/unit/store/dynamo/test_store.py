@@ -27,9 +27,11 @@ from tests.support.build import (
     settle,
     suspend,
 )
-from tests.support.dynamo import GET, PUT, Table, Wire, after, done, refusing
+from tests.support.dynamo import GET, KINDS, PUT, Table, Wire, after, done, refusing
 from tests.support.present import present
 from tests.support.substrates import T0, Skewed
+
+pytestmark = pytest.mark.parametrize("dynamo", KINDS, indirect=True, scope="package")
 
 
 def test_due_entries_of_all_shards_are_in_order(store: DynamoStore) -> None:

@@ -256,6 +256,7 @@ def test_problem_with_an_unknown_time_zone_names_it(subtests: pytest.Subtests) -
 DAYS = st.one_of(st.sampled_from(CHANGES), st.dates(date(2000, 1, 2), date(2036, 1, 1)))
 
 
+@settings(max_examples=examples(30, in_ci=100))
 @given(EXPRESSIONS, DAYS, st.sampled_from(ZONES))
 @example("*/15 1-3 * * *", date(2025, 3, 9), NEW_YORK)
 @example("*/15 1-3 * * *", date(2025, 11, 2), NEW_YORK)
@@ -311,7 +312,7 @@ def offset(at: int, zone: ZoneInfo) -> timedelta | None:
     return datetime.fromtimestamp(at, zone).utcoffset()
 
 
-@settings(max_examples=examples(50))
+@settings(max_examples=examples(20, in_ci=150))
 @given(PLAIN, st.sampled_from(sorted(available_timezones() - {"localtime"})), INSTANTS, st.booleans())
 @example("*/20 1,2 * * *", NEW_YORK, ms("2025-03-09") // 1000, False)
 @example("*/20 * * * *", NEW_YORK, ms("2025-11-02") // 1000, False)

@@ -21,11 +21,17 @@ from resonate_store.local.memory import MemoryStore
 from resonate_store.local.sqlite import SqliteStore
 from resonate_store.protocol.wire import VERSION, encode_request
 from tests.support.envelopes import envelope, read
+from tests.support.hypothesis_settings import examples
 from tests.support.samples import REQUESTS
 from tests.support.services import service_over, service_over_a_table
 
 Answer = Callable[[bytes], tuple[int, bytes]]
-EXAMPLES = {"memory": 1000, "sqlite": 300, "dynamo": 60, "http": 150}
+EXAMPLES = {
+    "memory": examples(300, in_ci=1000),
+    "sqlite": examples(90, in_ci=300),
+    "dynamo": examples(20, in_ci=60),
+    "http": examples(45, in_ci=150),
+}
 """How many requests each server is asked, in the longest of the tests."""
 
 Path = tuple[str | int, ...]
@@ -95,20 +101,20 @@ def dropped(value: Any, path: Path) -> Any:
 @pytest.fixture(scope="module", params=EXAMPLES)
 def server(request: pytest.FixtureRequest) -> Iterator[tuple[Answer, int]]:
     """What answers, and how often it is asked."""
-    examples = EXAMPLES[request.param]
+    count = EXAMPLES[request.param]
     if request.param == "http":
         with Server(ServerOptions(port=0, debug=True)).running() as running:
-            yield over_http(f"http://localhost:{running.port}"), examples
+            yield over_http(f"http://localhost:{running.port}"), count
         return
     if request.param == "memory":
-        yield service_over(MemoryStore).answer, examples
+        yield service_over(MemoryStore).answer, count
     elif request.param == "sqlite":
         stores: list[SqliteStore] = []
-        yield service_over(lambda clock: stores.append(SqliteStore(":memory:", clock)) or stores[0]).answer, examples
+        yield service_over(lambda clock: stores.append(SqliteStore(":memory:", clock)) or stores[0]).answer, count
         stores[0].close()
     else:
         with service_over_a_table(request.getfixturevalue("dynamo")) as service:
-            yield service.answer, examples
+            yield service.answer, count
 
 
 def check(answer: Answer, body: bytes) -> None:
@@ -117,9 +123,9 @@ def check(answer: Answer, body: bytes) -> None:
 
 
 def test_fuzz_of_values_is_answered_below_500(server: tuple[Answer, int]) -> None:
-    answer, examples = server
+    answer, count = server
 
-    @settings(max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.sampled_from(PLACES), STRANGE, st.booleans())
     def holds(place: tuple[dict[str, Any], Path], new: Any, drop: bool) -> None:
         document, path = place
@@ -130,9 +136,9 @@ def test_fuzz_of_values_is_answered_below_500(server: tuple[Answer, int]) -> Non
 
 
 def test_fuzz_of_bytes_in_requests_is_answered_below_500(server: tuple[Answer, int]) -> None:
-    answer, examples = server
+    answer, count = server
 
-    @settings(max_examples=examples // 2, deadline=None)
+    @settings(max_examples=count // 2, deadline=None)
     @given(st.sampled_from(DOCUMENTS), st.data())
     def holds(document: dict[str, Any], data: st.DataObject) -> None:
         body = bytearray(json.dumps(document).encode())
@@ -145,9 +151,9 @@ def test_fuzz_of_bytes_in_requests_is_answered_below_500(server: tuple[Answer, i
 
 
 def test_fuzz_of_any_bytes_is_answered_below_500(server: tuple[Answer, int]) -> None:
-    answer, examples = server
+    answer, count = server
 
-    @settings(max_examples=examples // 5, deadline=None)
+    @settings(max_examples=count // 5, deadline=None)
     @given(st.binary(max_size=200))
     @example(b"[" * 200_000)
     @example(envelope("promise.get", {"id": "a"}).replace(b'"a"', b'"a", "x": ' + b'{"x":' * 200_000))

@@ -57,7 +57,7 @@ def facts(value: Any, other: Any) -> list[Any]:
     ]
 
 
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(40, in_ci=300))
 @given(VALUES, VALUES)
 def test_operations_have_the_results_of_moto(value: Any, other: Any) -> None:
     with values.fast(False):  # other tests may keep the faster ones in this process
