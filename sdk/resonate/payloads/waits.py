@@ -16,12 +16,10 @@ from resonate_store.model.ids import is_retry_timer
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.tags import TARGET
 
-_MAX_CHARS = 80
 
-
-def shortened(text: str) -> str:
-    """Return a text, cut to 80 characters so that it fits into a table or a tree."""
-    return text if len(text) <= _MAX_CHARS else f"{text[: _MAX_CHARS - 3]}..."
+def shortened(text: str, most_chars: int = 80) -> str:
+    """Return a text, cut to `most_chars` characters, so that it fits into a table or a tree."""
+    return text if len(text) <= most_chars else f"{text[: most_chars - 3]}..."
 
 
 def of_execution(view: ExecutionView, *, short: bool = False) -> str:

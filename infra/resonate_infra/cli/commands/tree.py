@@ -41,6 +41,8 @@ history = typer.Typer(help="Export the records of an execution.")
 
 SHORTEST_INTERVAL_MS = 200
 """Minimum milliseconds between two reads of a tree that is watched."""
+MOST_ERROR_CHARS = 400
+"""Length to which the reason of a halt or of a retry is cut: its end says what to do."""
 
 
 @connected
@@ -184,15 +186,15 @@ def _line(node: TreeNode, name: str, now: int) -> Any:
         line.append(f"  pinned to {version}", "not bold")
     if node.generation > 1:
         line.append(f"  generation {node.generation} ({node.generation - 1} before it)", "not bold")
-    waits = node.waits(short=True)
+    waits = shortened(plain(node.waits()), MOST_ERROR_CHARS)
     if node.attempts > 1 and not waits:
         line.append(f"  attempt {node.attempts}", "not bold")
     if waits:
-        line.append(f"  {plain(waits)}", "not bold yellow")
-    result = winner_of(promise) or slept(promise) or outcome(promise)
-    error = task.error if task is not None and task.error and not waits else result
-    if error:
-        line.append(f"  {shortened(plain(error))}", f"not bold {'' if promise.state == 'resolved' else 'red'}")
+        line.append(f"  {waits}", "not bold yellow")
+    error = plain(task.error) if task is not None and task.error and not waits else ""
+    result = plain(winner_of(promise) or slept(promise) or outcome(promise) or "")
+    if shown := shortened(error, MOST_ERROR_CHARS) or shortened(result):
+        line.append(f"  {shown}", f"not bold {'' if promise.state == 'resolved' else 'red'}")
     return line
 
 

@@ -14,6 +14,7 @@ from resonate_store.model.requests import (
     PromiseRecord,
     PromiseSettle,
     TaskCreate,
+    TaskHalt,
     TaskHeartbeat,
     TaskReference,
     TaskRelease,
@@ -71,6 +72,16 @@ def test_tree_shows_a_suspended_task(resonate: CommandLine, id: str) -> None:
     assert f"{id}  execution of sleeps  pending (suspended, version 1)  for " in first
     assert re.search(r"└── \.1  a sleep  pending  for \S+  sleeps until 20\S+Z$", second.rstrip())
     assert resonate.json("tree", id)["task"]["state"] == "suspended"
+
+
+def test_tree_shows_the_whole_reason_of_a_halt(
+    server: Server, resonate: CommandLine, suspend: Suspend, id: str
+) -> None:
+    suspend(id)
+    reason = f"{id}.1 was run charge when it first ran and is now run refund: repeat its steps, in the same order"
+    server.store.apply(TaskHalt(id, reason=reason))
+
+    assert resonate.ok("tree", id).out.splitlines()[0].endswith(f"  {reason}")
 
 
 def test_tree_names_the_worker_and_end_of_a_lease(over_table: CommandLine, table: Table) -> None:
