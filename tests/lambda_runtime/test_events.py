@@ -61,7 +61,7 @@ def test_log_lines_of_the_worker_name_request_and_task(stack: RuntimeStack) -> N
     first, second = worker.invoke(event("worker.json")), worker.invoke(event("worker.json"))
 
     (line,) = (line for line in lines(first.log) if line.get("logger") == "resonate.lambda")
-    assert (line["level"], line["message"]) == ("INFO", f"task {WORKFLOW} version 0: suspended")
+    assert (line["level"], line["message"]) == ("INFO", f"task {WORKFLOW} version 1: suspended")
     assert (line["execution_id"], line["task_version"], line["attempt"]) == (WORKFLOW, 1, 1)
     assert f"START RequestId: {line['requestId']}" in first.log
     assert f"Workflow {WORKFLOW} starting, will sleep for 5.0 seconds." in first.log

@@ -220,7 +220,8 @@ class LambdaHandler:
         else:
             store.acquired(task[0])
             report = worker.run_acquired(*task, deadline, Lease(id, version, now, task[0].ttl or ttl_ms))
-        logger.info("task %s version %d: %s", id, version, report.status)
+        held = version if store.task is None else store.task.version  # the acquisition has incremented it
+        logger.info("task %s version %d: %s", id, held, report.status)
         counts = counts_of(store, report.status, report.error)
         if counts_start and store.starts:
             counts["ExecutionsStarted"] = 1

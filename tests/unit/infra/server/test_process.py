@@ -176,7 +176,7 @@ def test_saved_sources_continue_executions_that_began_before(tmp_path: Path) -> 
         for id in ("a", "b"):
             api.create(f"{id}.go")
             handles.append(client.options(target="worker").begin_rpc(id, "greeting"))
-            while f"task {id} version 0: suspended" not in server.line():
+            while f"task {id} version 1: suspended" not in server.line():
                 pass
         steps.write_text("def greet(ctx): return (")
         while "SyntaxError" not in (failed := server.line()):
