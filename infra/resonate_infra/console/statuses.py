@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -12,6 +14,9 @@ from resonate_store.model.records import PromiseView, Task
 
 OFFERED = "offered"
 """Status of a promise whose task is offered to workers, and which no worker has."""
+
+_STUCK = re.compile(r"(?:^|: )attempt \d+ failed\b|; (?:none is|it is not) connected$")
+"""Texts of `resonate.payloads.waits` about a failed attempt, or a worker that is not there."""
 
 
 class ShownExecution(Struct, frozen=True):
@@ -44,6 +49,11 @@ def shown_execution(view: ExecutionView) -> ShownExecution:
 def shown_status(status: str, task: Task | None) -> str:
     """Return the status that pages show. Stores count an execution as running while its task is only offered."""
     return OFFERED if status == "running" and task is not None and task.state == "pending" else status
+
+
+def is_stuck(status: str, waits: str) -> bool:
+    """Return whether an execution waits for something that should not be: a retry, or a worker that is not there."""
+    return status == "retrying" or _STUCK.search(waits) is not None
 
 
 def cancellation_of(promise: PromiseView, task: Task | None) -> str | None:

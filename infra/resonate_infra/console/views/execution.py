@@ -12,7 +12,13 @@ from resonate.errors import ResonateStoreError
 from resonate.testing.history import export_history
 from resonate_infra.console.history import WINDOW, Extent, Records
 from resonate_infra.console.payloads import LISTED_CHARS, ShownPayload, shown_arguments, shown_payload
-from resonate_infra.console.statuses import ShownExecution, cancellation_of, shown_execution, without_cancellation
+from resonate_infra.console.statuses import (
+    ShownExecution,
+    cancellation_of,
+    is_stuck,
+    shown_execution,
+    without_cancellation,
+)
 from resonate_infra.console.timeline import Scale, attempts_of, is_root, overview_of, rows_of, scale_of, status_of
 from resonate_infra.console.times import labels_of_axis
 from resonate_infra.console.visit import Visit
@@ -90,6 +96,7 @@ def _head(visit: Visit, records: Records) -> dict[str, Any]:
         "begun_at": begin_of(root),
         "took_ms": taken_ms(root),
         "waits": waits,
+        "stuck": is_stuck(status, waits),
         "cancellation": cancellation_of(root, task),
         "pinned": "" if task is None else shown_version(task),
         "attempts": made,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from resonate_infra.console.statuses import shown_execution, shown_status
+from resonate_infra.console.statuses import is_stuck, shown_execution, shown_status
 from resonate_store.model.execution_requests import ExecutionStatus, ExecutionView
 from resonate_store.model.records import EMPTY, PromiseState, PromiseView, Task, TaskState
 
@@ -42,6 +42,22 @@ def test_running_task_is_offered_until_a_worker_has_it(
     status: ExecutionStatus, state: TaskState | None, shown: str
 ) -> None:
     assert shown_status(status, None if state is None else task(state)) == shown
+
+
+@pytest.mark.parametrize(
+    ("status", "waits", "stuck"),
+    [
+        ("retrying", "", True),
+        ("running", "a.2: attempt 1 failed: ValueError: no; next at 2026-11-30T09:00:00Z", True),
+        ("waiting", "a.1: waiting for a worker of shop; none is connected", True),
+        ("running", "waiting for the worker w1 of shop; it is not connected", True),
+        ("running", "waiting for a worker of shop", False),
+        ("waiting", "waiting for a.1", False),
+        ("waiting", "waiting for a message: attempt 1", False),
+    ],
+)
+def test_retries_and_missing_workers_are_what_an_execution_is_stuck_at(status: str, waits: str, stuck: bool) -> None:
+    assert is_stuck(status, waits) is stuck
 
 
 @pytest.mark.parametrize("reason", ["changed plans", ""])
