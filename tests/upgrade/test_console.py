@@ -24,7 +24,7 @@ from tests.upgrade.fixtures import SUBSTRATES, Fixture, fixtures_of, generations
 from tests.upgrade.scenarios import SCENARIOS, SECTIONS
 from tests.upgrade.stacks import Substrate, TableStack, promise_of, records_of
 
-LIVE = {"running", "waiting", "retrying", "halted"}
+LIVE = {"running", "waiting for a worker", "waiting", "retrying", "halted"}
 """What a pending execution does, in the words of the list."""
 
 

@@ -56,7 +56,7 @@ def test_running_task_is_offered_until_a_worker_has_it(
         ("waiting", "waiting for a message: attempt 1", False),
     ],
 )
-def test_retries_and_missing_workers_are_what_an_execution_is_stuck_at(status: str, waits: str, stuck: bool) -> None:
+def test_execution_is_stuck_at_retries_and_missing_workers(status: str, waits: str, stuck: bool) -> None:
     assert is_stuck(status, waits) is stuck
 
 
