@@ -182,15 +182,10 @@ def test_class_names_are_unique() -> None:
 
 WRITERS = {
     "work": {"resonate.engine.attempts"},
-    # The latter three build nodes.
-    "node": {
-        "resonate.engine.nodes",
-        "resonate.engine.cancelling",
-        "resonate.engine.conventions",
-        "resonate.worker.worker",
-    },
+    # The latter two build nodes.
+    "node": {"resonate.engine.nodes", "resonate.engine.cancelling", "resonate.engine.conventions"},
     "coroutine": {"resonate.engine.cancelling", "resonate.engine.interpreter", "resonate.engine.issuing"},
-    "replaying": {"resonate.engine.progress", "resonate.workflow.commands"},
+    "replaying": {"resonate.engine.progress"},
 }
 """The modules that assign attributes of what goes by this name, or the attribute of this name."""
 

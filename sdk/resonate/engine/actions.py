@@ -5,10 +5,13 @@ from __future__ import annotations
 from msgspec import Struct
 
 from resonate.engine.model import Coroutine, Node, Work
+from resonate_store.model import addresses, ids
 from resonate_store.model.execution_requests import PromiseCancel
+from resonate_store.model.limits import excess
 from resonate_store.model.message_requests import MessageSend, TaskPublish, TaskReceive
 from resonate_store.model.records import SettledState, Value
 from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseRecord, PromiseSettle
+from resonate_store.model.tags import TARGET
 
 
 class Create(Struct, frozen=True):
@@ -22,6 +25,15 @@ class Create(Struct, frozen=True):
     request: PromiseCreate
     coroutine: Coroutine | None = None
     in_row: bool = False
+
+    def is_refused(self) -> bool:
+        """Return whether stores refuse this creation of a call for its id, address or size."""
+        request = self.request
+        return (
+            ids.problem_with(request.id) is not None
+            or addresses.problem_with(request.tags[TARGET]) is not None
+            or excess(request.id, "param", request.param) is not None
+        )
 
 
 class ReadChildren(Struct, frozen=True):

@@ -20,7 +20,7 @@ from resonate.engine.functions import attempt_limits, attempt_log, retries
 from resonate.engine.functions.exits import failure_of
 from resonate.engine.functions.interception import InterceptedWorkflow
 from resonate.engine.history import NOTHING, Issued, KnownRecords
-from resonate.engine.model import AttemptLimits, Kind, Node, Opening, Outcome, Work, close_workflow, is_within
+from resonate.engine.model import AttemptLimits, Node, Opening, Outcome, Work, close_workflow, is_within
 from resonate.engine.progress import Progress
 from resonate.errors import (
     NonDeterminismError,
@@ -34,6 +34,7 @@ from resonate.payloads import codec
 from resonate.payloads.restore import Doubtful, tell_change
 from resonate.retry_policies import Never, RetryPolicy
 from resonate.workflow.callables import definition_of
+from resonate.workflow.commands import state_of
 from resonate.workflow.continuation import ContinueAs
 from resonate.workflow.deterministic import source_of_chance
 from resonate.workflow.options import Options
@@ -104,25 +105,17 @@ class Attempts(ABC):
         self.records.remember(parent, children)
         self._progress.remember(children)
 
-    def _start_root(self, *, begun: bool) -> None:
-        root = self.root
-        root.timer_stem = f"{root.state.stem}0"
-        root.created, root.begun = True, begun
-        if root.kind is not Kind.WORKFLOW:  # a workflow is entered when it is launched
-            self._progress.entered(root)
-        self._begin(root)
-
     def _start(self, work: Work, opts: Options, *, is_new: bool) -> None:
         """Start a function that a workflow calls here.
 
         A finished step is recorded in one write. For all other functions a pending promise is created before they run.
         """
         work.is_new = is_new
-        if work.kind is Kind.WORKFLOW:
+        if work.kind == "workflow":
             # Without a promise, only the records of its steps show whether it was begun before.
             self._actions.append(Create(work.node, _pending(work)) if work.node.durable else ReadChildren(work))
         elif not work.node.durable or not (opts.id or opts.timeout is not None or opts.idempotency_key):
-            self._begin(work)
+            (self._begin if self.records.timers else self._launch)(work)
         else:
             self._actions.append(Create(work.node, _pending(work)))
 
@@ -133,7 +126,7 @@ class Attempts(ABC):
         work.created = True
         work.context.info.timeout = promise.timeout_at / 1000
         work.begun = work.node.link is not None or promise.id in self.records.by_id
-        if work.begun and work.kind is Kind.WORKFLOW:
+        if work.begun and work.kind == "workflow":
             self._actions.append(ReadChildren(work))
         else:
             self._proceed(work)
@@ -142,7 +135,7 @@ class Attempts(ABC):
 
     def _begin(self, work: Work) -> None:
         """Begin the first attempt that is not recorded as failed."""
-        timer = self.records.timer(work.timer_stem)
+        timer = self.records.timers.get(work.timer_stem)
         if timer is not None and (repeated := retries.repeated_attempts(work, timer)):
             work.attempt = repeated
             self._continue_after(work, timer)
@@ -154,13 +147,17 @@ class Attempts(ABC):
         if work.limits is not None and self._is_interrupted(work, work.limits):
             return
         context = work.context
-        context.info.attempt = work.attempt
+        if work.attempt > 1:
+            context.info.attempt = work.attempt
         work.started_at = self.now
-        if work.kind is not Kind.STEP:
-            self._progress.launched(work)
+        kind = work.kind
+        if kind == "workflow":
+            self._progress.entered(work)
+        elif kind == "async":
+            self._progress.called(work)
         if self._logs_everything:
             attempt_log.log_beginning(work, private=self._private)
-        if work.kind is not Kind.WORKFLOW:
+        if kind != "workflow":
             self._actions.append(Run(work))
             return
         try:
@@ -184,7 +181,8 @@ class Attempts(ABC):
             Whether the step has failed instead: another worker began this attempt and recorded no outcome.
         """
         if limits.limit_ms and work.attempt > 1:
-            work.context = copy(work.context)  # an abandoned thread may still use the one before
+            work.context = context = copy(work.context)  # an abandoned thread may still use the one before
+            work.state = state_of(context)
         if not limits.at_most_once:
             return False
         limits.mark = attempt_limits.mark_of(work, self._version, self.now)
@@ -235,10 +233,10 @@ class Attempts(ABC):
     def _ended(self, work: Work, outcome: Outcome) -> None:
         """Store what the function has returned or raised, unless it is retried."""
         value, error = outcome
-        if work.state.made > work.state.count and not isinstance(error, Documented):  # such an error says it
+        state = work.state
+        if state.made > state.count and not isinstance(error, Documented):  # such an error says it
             attempt_log.log_forgotten(work)
-        continuing = work.state.continuing
-        if continuing and error is None and type(value) is not ContinueAs:
+        if state.continuing and error is None and type(value) is not ContinueAs:
             attempt_log.log_not_continued(work)
         if type(value) is ContinueAs and (error := self._continued(work, value)) is None:
             return
@@ -269,7 +267,7 @@ class Attempts(ABC):
             return
         if isinstance(work.policy, (Never, type(None))) or is_final(error):  # else a retry may be recorded
             self._require_all_recorded(work, error)
-        self._progress.failed(work.state)
+        self._progress.failed(state)
         self._fail(work, error)
 
     def _continued(self, work: Work, continuation: ContinueAs) -> ProgramError | None:
@@ -294,7 +292,7 @@ class Attempts(ABC):
         Raises:
             NonDeterminismError: it has not issued a recorded command.
         """
-        if work.kind is not Kind.STEP or work.node is self.root.node:
+        if work.kind != "step" or work.node is self.root.node:
             missing = self.records.beyond(work.node.id, work.state.count)
             if missing is not None:
                 place = definition_of(work.func)
@@ -311,7 +309,7 @@ class Attempts(ABC):
         decision = retries.decide(
             work,
             error,
-            timer=self.records.timer(work.timer_stem),
+            timer=self.records.timers.get(work.timer_stem),
             now=self.now,
             default=self._registry.retry_policy,
             draw=self._draw,

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from resonate.engine.actions import Action, CancelCall, Create, ReadChildren, RecordOutcome, Run
 from resonate.engine.issuing import NEXT, Issuing
-from resonate.engine.model import NOTHING_YET, Coroutine, Gathering, Kind, Node, Work, is_within
+from resonate.engine.model import NOTHING_YET, Coroutine, Gathering, Node, Work, is_within
 from resonate.errors import ResonateCanceledError
 from resonate.payloads import codec
 from resonate.workflow.commands import Command, Promise
@@ -78,7 +78,7 @@ class Cancelling(Issuing):
     def _is_beginning(self, action: Action) -> bool:
         if isinstance(action, Run):
             work = action.work
-            return work is not self.root and (work.kind is Kind.STEP or not work.begun)
+            return work is not self.root and (work.kind == "step" or not work.begun)
         # Whether a call with an overridden id was begun before is known only once its creation is answered.
         return isinstance(action, Create) and action.node.work is not None and action.node.link is None
 

@@ -9,13 +9,13 @@ from typing import Any, cast
 from resonate.encoders import Encoder
 from resonate.engine.functions.attempt_limits import ONCE, limits_of
 from resonate.engine.history import tags_of_link
-from resonate.engine.model import Kind, Lineage, Node, Work, kind_of
+from resonate.engine.model import Lineage, Node, Work, kind_of
 from resonate.errors import refusal
 from resonate.interceptors import NO_HEADERS, tags_of_headers
 from resonate.payloads import codec
 from resonate.payloads.restore import Asked
 from resonate.validation import within_time
-from resonate.workflow.commands import Command, LocalCall, PromiseCommand, RemoteCall, TimerCommand, misused
+from resonate.workflow.commands import Command, LocalCall, PromiseCommand, RemoteCall, TimerCommand, misused, state_of
 from resonate.workflow.context import Context, Info
 from resonate.workflow.options import DEFAULT_TIMEOUT, UNSET
 from resonate.workflow.registry import Registry
@@ -105,17 +105,19 @@ class Conventions:
         timeout_at = now + (_DEFAULT_TIMEOUT_MS if opts.timeout is None else math.ceil(opts.timeout * 1000))
         if timeout_at > lineage.timeout_at:
             timeout_at = lineage.timeout_at
-        node = Node(id, timeout_at, "run", command.name, signature.result)
-        node.durable = opts.durable is not False
-        node.encoder = opts.encoder
+        node = Node(id, timeout_at, "run", command.name, signature.result, opts.encoder)
+        if opts.durable is False:
+            node.durable = False
         tags = lineage.tags_of(command.name, opts.tags)
-        key = node.key = None if opts.idempotency_key is None else opts.key_for(id)
+        key = None if opts.idempotency_key is None else opts.key_for(id)
         if key is not None:
+            node.key = key
             tags = {**tags, IDEMPOTENCY_KEY: key}
         version = self._registry.version_of(func)
         if key is None:
             key = id if parent.names is None else parent.names.key(id, place, f"run {command.name}")
         info = Info(1, timeout_at / 1000, tags.copy(), version, key, headers=self._headers)
+        context = Context(id, info, self._registry, self._dependencies, self._root)
         kind = kind_of(func)
         node.work = Work(
             node,
@@ -123,14 +125,15 @@ class Conventions:
             command.name,
             command.args,
             command.kwargs,
-            Context(id, info, self._registry, self._dependencies, self._root),
+            context,
+            state_of(context),
             lineage,
             tags,
             None if opts is UNSET else opts.policy_for(func),
             opts.non_retryable_exceptions or (),
             place,
             kind,
-            kind is Kind.WORKFLOW,
+            kind == "workflow",
             not command.waits,
         )
         if opts is not UNSET and (limits := limits_of(opts, kind, command.name)) is not None:

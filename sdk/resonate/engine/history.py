@@ -79,25 +79,24 @@ def tags_of_link(node: Node) -> dict[str, str]:
     return tags
 
 
-class KnownRecords:
+class KnownRecords(Struct, eq=False):
     """The records of an execution, by id.
 
-    Args:
-        root: the context of the function of the task.
-
     Attributes:
+        root: the context of the function of the task.
         by_id: every record that is known. A message that was taken is known by the id of its command.
         messages: the messages that wait, by their ids.
         receipts: the messages that were taken, by the ids of their commands.
+        timers: the latest retry timers, by the text before `~` in their ids.
+        lengths: the number of the last known command of each promise, by its id.
     """
 
-    def __init__(self, root: Context) -> None:
-        self._root = root
-        self.by_id: dict[str, PromiseView] = {}
-        self.messages: dict[str, PromiseView] = {}
-        self.receipts: dict[str, PromiseView] = {}
-        self._timers: dict[str, PromiseView] = {}
-        self._lengths: dict[str, int] = {}
+    root: Context
+    by_id: dict[str, PromiseView] = {}
+    messages: dict[str, PromiseView] = {}
+    receipts: dict[str, PromiseView] = {}
+    timers: dict[str, PromiseView] = {}
+    lengths: dict[str, int] = {}
 
     def remember(self, parent: str, children: Sequence[PromiseView]) -> None:
         """Add the direct children of the promise `parent`, without executions whose id only looks like a child's."""
@@ -121,12 +120,12 @@ class KnownRecords:
                 self._remember_timer(id, child)
         if self.receipts:  # a receipt counts more than the timer of the same command
             records.update({place: as_record(place, message) for place, message in self.receipts.items()})
-            length = max(length, self._lengths.get(parent, 0))
-        stem = state_of(self._root).stem if parent == self._root.id else f"{parent}."
+            length = max(length, self.lengths.get(parent, 0))
+        stem = state_of(self.root).stem if parent == self.root.id else f"{parent}."
         while _may_be_detached(records.get(f"{stem}{length + 1}"), parent):
             length += 1
-        if length > self._lengths.get(parent, 0):
-            self._lengths[parent] = length
+        if length > self.lengths.get(parent, 0):
+            self.lengths[parent] = length
 
     def remember_messages(self, children: Sequence[PromiseView]) -> None:
         """Update which messages wait, from the present children of the execution."""
@@ -140,29 +139,25 @@ class KnownRecords:
             self.messages[message.id] = message
             return
         self.messages.pop(message.id, None)
-        if place is not None and generation_of(place, self._root.id) == self._root.info.generation:
+        if place is not None and generation_of(place, self.root.id) == self.root.info.generation:
             self.receipts[place] = message
             above, _, number = place.rpartition(".")
             number = number.rpartition("+")[2]
             if number.isdecimal():
-                self._lengths[above] = max(self._lengths.get(above, 0), int(number))
+                self.lengths[above] = max(self.lengths.get(above, 0), int(number))
 
     def _remember_timer(self, id: str, timer: PromiseView) -> None:
         stem, _, attempt = id.rpartition("~")
         named = timer.tags.get(ORIGIN) == id  # an overridden id
-        if not named and attempt.isdecimal() and int(attempt) > attempt_of(self._timers.get(stem)):
-            self._timers[stem] = timer
-
-    def timer(self, stem: str) -> PromiseView | None:
-        """Return the latest retry timer whose id begins with `{stem}~`, or None."""
-        return self._timers.get(stem)
+        if not named and attempt.isdecimal() and int(attempt) > attempt_of(self.timers.get(stem)):
+            self.timers[stem] = timer
 
     def reaches(self, id: str, count: int) -> bool:
         """Return whether the promise `id` has probably had more than `count` commands.
 
         Detached calls at its end are counted, though their records look like those of calls with an overridden id.
         """
-        return self._lengths.get(id, 0) > count
+        return self.lengths.get(id, 0) > count
 
     def beyond(self, id: str, count: int) -> PromiseView | None:
         """Return the first record that a command of `id` after the first `count` has surely made, or None."""

@@ -23,8 +23,9 @@ from resonate.engine.cancelling import Cancelling
 from resonate.engine.conventions import Conventions
 from resonate.engine.functions.current import CURRENT
 from resonate.engine.functions.exits import failure_of
-from resonate.engine.history import may_belong
+from resonate.engine.history import KnownRecords, may_belong
 from resonate.engine.model import NOTHING_YET, Coroutine, Node, Outcome, Work, in_rows, is_within, noted
+from resonate.engine.progress import Progress
 from resonate.errors import InterceptorError, NonDeterminismError, ResultTypeError, refusal
 from resonate.idempotency import KEYS, already_exists, belongs_elsewhere, created_alike
 from resonate.payloads import codec
@@ -72,6 +73,38 @@ class Execution(Cancelling):
         self.ready: deque[Coroutine] = deque()
         self._unfinished: dict[Coroutine, None] = {}
         self._sent = 0
+        self._rarely_left = (
+            self.ready,
+            self.timers,
+            self._beginning,
+            self._blocked,
+            self._surrounded,
+            self._taking,
+            self._unfinished,
+            self._unstarted,
+        )
+        """What a history may leave behind, though it is nearly always empty."""
+
+    def restart(self, root: Work) -> None:
+        """Forget the history that has ended and was closed, so that `start` begins the next one of the same task.
+
+        A new object would do the same, but its parts cost much of the time of a short history.
+        """
+        self.root = root
+        self.finished = None
+        if self.canceled is not None:
+            self.canceled = self._places = None
+            self._reached, self._held_back = frozenset(), ()
+        self.records = KnownRecords(root.context)
+        self._progress = Progress(self.records)
+        self._actions, self.pausing = [], []
+        self._waiting = {}
+        self._sent = 0
+        if any(self._rarely_left):
+            for left in self._rarely_left:
+                left.clear()
+        self.nodes.clear()
+        self.nodes[root.node.id] = root.node
 
     def start(
         self,
@@ -92,16 +125,23 @@ class Execution(Cancelling):
         """
         self.now = now
         self._version = version
-        self._progress.resumed_by = frozenset(resumed_by)
+        if resumed_by:
+            self._progress.resumed_by = frozenset(resumed_by)
+        root = self.root
         if children:
-            self._remember(self.root.node.id, children)
-        names = self.root.lineage.names
-        if names is not None and (keys := self.records.by_id.get(f"{self.root.state.stem}{KEYS}")) is not None:
+            self._remember(root.node.id, children)
+        names = root.lineage.names
+        if names is not None and (keys := self.records.by_id.get(f"{root.state.stem}{KEYS}")) is not None:
             names.learn(codec.decode(keys.value))
         if canceled is not None:
             self.note_cancellation(canceled)
+        root.timer_stem = f"{root.state.stem}0"
+        root.created = True
         # A message that waits may be older than the execution.
-        self._start_root(begun=bool(resumed_by) or len(children) > len(self.records.messages))
+        root.begun = bool(resumed_by) or len(children) > len(self.records.messages)
+        if root.kind != "workflow":  # a workflow is entered when it is launched
+            self._progress.entered(root)
+        (self._begin if self.records.timers else self._launch)(root)
 
     def advance(self, now: int) -> list[Action]:
         """Run every workflow as far as it can go, and return the actions that it needs to go further.
@@ -148,10 +188,13 @@ class Execution(Cancelling):
         Python runs their `finally` blocks now. A later replay runs them again, so commands that they yield now are
         ignored.
         """
-        endless = [coroutine.work.name for coroutine in self._unfinished if not coroutine.close()]
+        endless: list[str] = []
+        if self._unfinished:
+            endless = [coroutine.work.name for coroutine in self._unfinished if not coroutine.close()]
+            self._unfinished.clear()
         for node in self.nodes.values():
-            self._drop_opening(node)
-        self._unfinished.clear()
+            if node.work is not None:
+                self._drop_opening(node)
         return endless
 
     # Results of actions

@@ -6,10 +6,9 @@ is one workflow that waits for at most one node at a time.
 
 from __future__ import annotations
 
-import enum
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct, field
 
@@ -18,7 +17,7 @@ from resonate.engine.functions.exits import failure_of
 from resonate.idempotency import ForkNames
 from resonate.interceptors import Interceptor
 from resonate.retry_policies import RetryPolicy
-from resonate.workflow.commands import Command, CommandState, PromiseCommand, RemoteCall, sentence, state_of
+from resonate.workflow.commands import Command, CommandState, PromiseCommand, RemoteCall, sentence
 from resonate.workflow.context import Context
 from resonate_store.model.requests import PromiseRecord
 from resonate_store.model.tags import BRANCH, FUNC, ORIGIN, PARENT, PREFIX, SCOPE
@@ -43,23 +42,21 @@ def is_within(id: str, top: str) -> bool:
     return id == top or id.startswith(f"{top}.")
 
 
-class Kind(enum.Enum):
-    """Whether a user function is a plain step, a generator workflow or async."""
+Kind = Literal["step", "workflow", "async"]
+"""Whether a user function is a plain step, a generator workflow or async.
 
-    STEP = enum.auto()
-    """It runs to its end by itself; only its outcome is recorded."""
-    WORKFLOW = enum.auto()
-    """It issues commands, which are its children."""
-    ASYNC = enum.auto()
-    """It is a step until it awaits a command."""
+- "step": it runs to its end by itself; only its outcome is recorded.
+- "workflow": it issues commands, which are its children.
+- "async": it is a step until it awaits a command.
+"""
 
 
 def kind_of(func: Callable[..., Any]) -> Kind:
     """Return the kind of `func`, by what a call of it makes: a result, a generator or a coroutine."""
     flags = func.__code__.co_flags
     if not flags & (_GENERATOR | _COROUTINE):
-        return Kind.STEP
-    return Kind.WORKFLOW if flags & _GENERATOR else Kind.ASYNC
+        return "step"
+    return "workflow" if flags & _GENERATOR else "async"
 
 
 class Lineage(Struct):
@@ -224,6 +221,7 @@ class Work(Struct, eq=False):
         node: its promise.
         func, name, args, kwargs: the call.
         context: its first argument.
+        state: what the engine keeps of the context.
         lineage: that of its caller; its own once it has children.
         tags: those of its promise.
         policy: the retry policy of the call, if it names one.
@@ -250,6 +248,7 @@ class Work(Struct, eq=False):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     context: Context
+    state: CommandState
     lineage: Lineage
     tags: dict[str, str]
     policy: RetryPolicy | None
@@ -268,11 +267,6 @@ class Work(Struct, eq=False):
     opening: Opening | None = None
     limits: AttemptLimits | None = None
     interceptors: tuple[Interceptor, ...] | None = None
-
-    @property
-    def state(self) -> CommandState:
-        """What the engine keeps of its context."""
-        return state_of(self.context)
 
 
 class AttemptLimits(Struct):

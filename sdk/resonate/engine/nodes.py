@@ -50,6 +50,10 @@ class Nodes(Attempts):
         """Continue a workflow that has waited for this node."""
 
     @abstractmethod
+    def _awaits_several(self, node: Node, gathering: Gathering) -> None:
+        """Handle that a workflow begins to wait for several promises."""
+
+    @abstractmethod
     def _close_below(self, node: Node) -> None:
         """Close the workflow of a promise, and those below it, because the promise was settled by another program."""
 
@@ -207,6 +211,8 @@ class Nodes(Attempts):
     def _wait(self, coroutine: Coroutine, node: Node) -> None:
         self._blocked[coroutine] = node
         node.waiters.append(coroutine)
+        if node.gathering is not None:
+            self._awaits_several(node, node.gathering)
 
     @staticmethod
     def _awaits_timer(node: Node, timeout_at: int) -> None:

@@ -8,36 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import Struct
+
 from resonate.engine.history import KnownRecords
-from resonate.engine.model import Kind, Node, Work
+from resonate.engine.model import Node, Work
 from resonate.workflow.commands import CommandState
 from resonate_store.model.records import PromiseView
 
 
-class Progress:
+class Progress(Struct, eq=False):
     """Progress of one execution: whether its workflows repeat what an earlier invocation has done.
 
-    Args:
-        records: the records that are known.
-
     Attributes:
+        records: the records that are known.
         resumed_by: the promises that have resumed the execution from a suspension.
+        resumed_at: the instant of the resume (ms), if it is known.
     """
 
-    def __init__(self, records: KnownRecords) -> None:
-        self.resumed_by: frozenset[str] = frozenset()
-        self._records = records
-        self._resumed_at: int | None = None
+    records: KnownRecords
+    resumed_by: frozenset[str] = frozenset()
+    resumed_at: int | None = None
 
     def remember(self, children: Sequence[PromiseView]) -> None:
         """Find the instant of the resume, from the records of the promises that caused it."""
         for child in children if self.resumed_by else ():
             if child.id in self.resumed_by and child.settled_at is not None:
-                self._resumed_at = min(child.settled_at, self._resumed_at or child.settled_at)
+                self.resumed_at = min(child.settled_at, self.resumed_at or child.settled_at)
 
     def is_behind(self, state: CommandState) -> bool:
         """Return whether the workflow of `state` probably has more recorded commands than it has issued now."""
-        return self._records.reaches(state.id, state.count)
+        return self.records.reaches(state.id, state.count)
 
     def is_news(self, node: Node) -> bool:
         """Return whether a settled promise was still pending at the last suspension of the execution."""
@@ -50,27 +50,27 @@ class Progress:
             if gathering.kind == "next" and not gathering.canceled:
                 places = node.value
             return any(self.is_news(members[place]) for place in places)
-        known = self._records.by_id.get(node.link or node.id)
+        known = self.records.by_id.get(node.link or node.id)
         return node.durable and (known is None or known.pending or self.has_settled_since(node.id, known))
 
     def has_settled_since(self, id: str, known: PromiseView) -> bool:
         """Return whether a promise has settled since the suspension: it has resumed the task, or settled after that."""
         return id in self.resumed_by or (
-            self._resumed_at is not None and known.settled_at is not None and known.settled_at > self._resumed_at
+            self.resumed_at is not None and known.settled_at is not None and known.settled_at > self.resumed_at
         )
 
-    def launched(self, work: Work) -> None:
-        """Note that a function is called."""
-        if work.kind is Kind.ASYNC:
-            # It counts as begun from its first command on, so its lines before that have been logged.
-            work.state.replaying = work.begun and not work.is_new and work.attempt == 1
-        elif work.kind is Kind.WORKFLOW:
-            self.entered(work)
+    def called(self, work: Work) -> None:
+        """Note that an async function is called."""
+        # It counts as begun from its first command on, so its lines before that have been logged.
+        work.state.replaying = work.begun and not work.is_new and work.attempt == 1
 
     def entered(self, work: Work) -> None:
         """Note that a workflow begins, or that an async function continues after its first command."""
+        state = work.state
         resumed = bool(self.resumed_by) and work.begun and not work.is_new and work.attempt == 1
-        work.state.replaying = resumed or self.is_behind(work.state)
+        replaying = resumed or (bool(self.records.lengths) and self.is_behind(state))
+        if replaying is not state.replaying:
+            state.replaying = replaying
 
     def issued(self, state: CommandState, node: Node) -> None:
         """Note that a workflow has issued a command without a record."""
@@ -90,7 +90,7 @@ class Progress:
         elif not node.durable or node.gathering is not None:
             state.replaying = self.is_behind(state)
         else:
-            known = self._records.by_id.get(node.link or node.id)
+            known = self.records.by_id.get(node.link or node.id)
             state.replaying = known is not None and not known.pending and self.is_behind(state)
 
     def patched(self, state: CommandState) -> None:

@@ -85,10 +85,10 @@ def encode(value: Any, what: str, root: str = "value", encoder: Encoder[Any, str
             plain = msgspec.to_builtins(value, builtin_types=(datetime, time), enc_hook=written, str_keys=True)
             value, found = _zoned(plain)
             encoded = _json.encode(value) if found else encoded
-        if b"null" in encoded:
+        if encoded.find(b"null") >= 0:  # `in` would first look for a number, which raises an error inside
             plain, found = _named(msgspec.to_builtins(value, enc_hook=written, str_keys=True))
             if found:
-                if b'"__' in encoded and _names_in(_parse.decode(encoded)):
+                if encoded.find(b'"__') >= 0 and _names_in(_parse.decode(encoded)):
                     raise ValueError("it holds both a number that is not finite and the text that stands for one")
                 encoded = _json.encode(plain)
                 return Value(data=binascii.b2a_base64(encoded, newline=False).decode("ascii"))
@@ -102,7 +102,7 @@ def encode(value: Any, what: str, root: str = "value", encoder: Encoder[Any, str
         raise PayloadError(
             f"{what} cannot travel: {path or 'the call'} is {culprit}, which has no JSON form{reason}; {advice}"
         ) from None
-    headers = {VERBATIM: "true"} if b'"__' in encoded and _names_in(_parse.decode(encoded)) else None
+    headers = {VERBATIM: "true"} if encoded.find(b'"__') >= 0 and _names_in(_parse.decode(encoded)) else None
     return Value(headers, binascii.b2a_base64(encoded, newline=False).decode("ascii"))
 
 
@@ -241,7 +241,7 @@ def decode(value: Value, annotation: Any = Any, encoder: Encoder[Any, str | None
     kind = cast("object", type(plain))
     if kind is int or kind is bool or (kind is str and plain not in _NUMBERS):
         return plain if kind is annotation or annotation is Any else restore(plain, annotation)
-    if b'"__' in raw and VERBATIM not in (value.headers or ()):
+    if raw.find(b'"__') >= 0 and VERBATIM not in (value.headers or ()):
         plain = _numbered(plain)
     return restore(plain, annotation)
 
@@ -262,7 +262,7 @@ def decode_as(value: Value, decoder: msgspec.json.Decoder[T]) -> T | None:
         return None
     try:
         raw = binascii.a2b_base64(value.data)
-        return None if b'"__' in raw else decoder.decode(raw)
+        return None if raw.find(b'"__') >= 0 else decoder.decode(raw)
     except (msgspec.DecodeError, ValueError, RecursionError):
         return None
 

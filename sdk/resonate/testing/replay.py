@@ -25,7 +25,7 @@ from resonate.client.function import Function
 from resonate.engine.actions import Action, Ask, CancelCall, Create, Look, ReadChildren, ReadPromise, RecordOutcome
 from resonate.engine.history import NOTHING
 from resonate.engine.interpreter import Execution
-from resonate.engine.model import Coroutine, Kind, Node, Work
+from resonate.engine.model import Coroutine, Node, Work
 from resonate.errors import NonDeterminismError, PayloadError, SignatureError
 from resonate.payloads import codec
 from resonate.retry_policies import RetryPolicy
@@ -356,7 +356,7 @@ class _Replay:
 
     def _is_workflow(self, work: Work) -> bool:
         """Return whether to call an async function; that of the root is always called."""
-        return work.kind is Kind.ASYNC and (work is self._execution.root or self._has_commands(work.node.id))
+        return work.kind == "async" and (work is self._execution.root or self._has_commands(work.node.id))
 
     def _create(self, action: Create) -> None:
         node, request = action.node, action.request

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from resonate.engine.functions.exits import failure_of
 from resonate.engine.functions.interception import run_step
 from resonate.engine.interpreter import Execution
-from resonate.engine.model import AttemptLimits, Kind, Opening, Outcome, Work, close_workflow
+from resonate.engine.model import AttemptLimits, Opening, Outcome, Work, close_workflow
 from resonate.errors import AttemptTimeout
 from resonate.worker.abandoned import abandoned
 from resonate.worker.async_functions import RESPONSE_S, AsyncFunctions
@@ -121,7 +121,7 @@ class FunctionCalls:
         self.late = False
         self._resources = resources
         self._clock = clock = resources.clock
-        self._time = time = resources.time
+        self._time = resources.time
         self._functions = resources.functions
         self._steps = resources.steps
         self._async_functions = resources.async_functions
@@ -131,16 +131,31 @@ class FunctionCalls:
         self._next: tuple[Work, Answer] | None = None
         """A result that is handled before those in the queue."""
         self._watched: list[tuple[int, int, WatchedCall]] = []
-        if deadline is None:
-            self._ends_at = sys.maxsize
-            deadline = clock.now() + WATCHED_MS
-        else:
-            self._ends_at = deadline
-        self._watched_until = deadline if resources.one_clock else deadline + time.now() - clock.now()
+        self._deadline = deadline
+        self._ends_at = sys.maxsize if deadline is None else deadline
+        self._watched_until = self._watch_until(clock.now())
 
-    def ends_by(self, now: int) -> bool:
-        """Return whether no function is started any more at the instant `now` (ms)."""
-        return self._resources.stopping or now >= self._ends_at
+    def restart(self, now: int) -> bool:
+        """Begin again with the next history of the task at the instant `now` (ms).
+
+        Returns:
+            False if functions of the history that has ended may still run. The next one then needs a new object.
+        """
+        if self.running or self.late or self._watched or self._next is not None:
+            return False
+        self._watched_until = self._watch_until(now)
+        return True
+
+    def _watch_until(self, now: int) -> int:
+        """Return the last deadline, by the store's clock, of a function that is left behind when that has passed."""
+        until = now + WATCHED_MS if self._deadline is None else self._deadline
+        return until if self._resources.one_clock else until + self._time.now() - now
+
+    def ends_within(self, pause_ms: int = 0) -> bool:
+        """Return whether no function is started any more after a pause from now on."""
+        if self._deadline is not None and self._clock.now() + pause_ms >= self._deadline:
+            return True
+        return self._resources.stopping
 
     def start(self, work: Work, now: int) -> None:
         """Call a function at the instant `now` (ms), in this or another thread. If it is too late, only set `late`."""
@@ -161,7 +176,7 @@ class FunctionCalls:
             self.running += 1
             if watched:
                 self._submit_watched(work, functions)
-            elif work.kind is Kind.ASYNC:
+            elif work.kind == "async":
                 self._async_functions.submit(work, lambda outcome: self._results.put((work, outcome)))
             else:
                 functions.enqueue(partial(self._call_beside, work), _drop)
@@ -246,7 +261,7 @@ class FunctionCalls:
         """Call a function in another thread, and continue without it when its deadline passes."""
         given = self._watched_call(work, lambda answer: self._results.put((work, answer)), functions)
         heapq.heappush(self._watched, (given.ends_at, id(given), given))
-        if work.kind is Kind.ASYNC and work.limits is None:
+        if work.kind == "async" and work.limits is None:
             self._async_functions.submit(work, given.end)
         else:
             functions.submit(self._call_in_time, given)
@@ -300,7 +315,7 @@ class FunctionCalls:
     def _go_on_without(self, given: WatchedCall) -> None:
         """Leave a function behind whose deadline, or time for this attempt, has passed. Continue its workflow."""
         work, thread, pool = given.work, given.thread, given.pool
-        if work.kind is Kind.ASYNC:
+        if work.kind == "async":
             self._async_functions.give_up(work)
             if thread is not None and given.returned.wait(RESPONSE_S):
                 thread = None
@@ -395,7 +410,7 @@ def call(work: Work, async_functions: AsyncFunctions) -> Outcome | Opening | Non
     Returns:
         Its outcome. For an async function it may also be its first command, or None if it was stopped.
     """
-    if work.kind is Kind.ASYNC:
+    if work.kind == "async":
         return async_functions.call(work)
     try:
         if work.interceptors is not None:

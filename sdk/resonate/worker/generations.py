@@ -3,7 +3,7 @@ G6)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -17,7 +17,7 @@ from resonate.idempotency import belongs_elsewhere
 from resonate.payloads.fitting import Unfit
 from resonate.worker.lease import Lease, Lost
 from resonate.workflow.continuation import Callee
-from resonate.workflow.signatures import Signature
+from resonate.workflow.signatures import check
 from resonate_store.interface import DamagedRecord, Store, StoreError, whole
 from resonate_store.model.clock import Clock
 from resonate_store.model.execution_requests import TaskContinueAs
@@ -118,27 +118,31 @@ class RootFunction(Struct):
 
     Attributes:
         callee: the function.
-        signature: its parameters and result.
         validate: whether arguments that do not fit are refused.
         kind: what a call of it makes.
         key: the idempotency key of the task.
         lineage: what its children inherit.
+        headers: those of the execution.
     """
 
     callee: Callee
-    signature: Signature
     validate: bool
     kind: Kind
     key: str
     lineage: Lineage
+    headers: Mapping[str, str]
 
     def restored(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Return arguments as their annotated types.
 
         Raises:
-            SignatureError: an argument does not fit.
+            SignatureError: they do not fit the parameters, or one does not fit its type.
         """
+        callee = self.callee
+        signature = callee.signature
+        if kwargs or not signature.least <= len(args) <= signature.most:
+            check(callee.func, callee.name, args, kwargs)
         try:
-            return self.signature.arguments(args, kwargs, strict=self.validate)
+            return signature.arguments(args, kwargs, strict=self.validate)
         except Unfit as unfit:
-            raise SignatureError(f"{self.callee.name}: {unfit}") from None
+            raise SignatureError(f"{callee.name}: {unfit}") from None

@@ -37,6 +37,11 @@ class InboxRequests:
         self._task = task
         self._execution = execution
 
+    def restart(self, task: Task) -> None:
+        """Begin again with the next history of the task."""
+        self.seen = task.messages
+        self._task = task
+
     def request(self, action: Ask | Look) -> Response:
         """Make the request of an action.
 

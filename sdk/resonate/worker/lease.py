@@ -61,10 +61,13 @@ class Lease:
 
     def confirm(self, asked_at: int) -> None:
         """Note that the store has accepted a request that only the holder of the task may make, sent at `asked_at`."""
+        if asked_at == self._confirmed_at:
+            return
         with self._changing:
             if not self.ended:
                 self._confirmed_at = asked_at
-                self.sure_until = min(self.ends_at - 1, asked_at + NEWS_MS)
+                until = asked_at + NEWS_MS
+                self.sure_until = until if until < self.ends_at else self.ends_at - 1
 
     def end(self) -> None:
         """End the lease for good: its attempt starts nothing more, and its worker reports the task as lost."""

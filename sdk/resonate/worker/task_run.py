@@ -33,6 +33,7 @@ from resonate.engine.actions import (
 )
 from resonate.engine.blocking import Blocked
 from resonate.engine.interpreter import Execution
+from resonate.engine.model import Work
 from resonate.errors import refusal
 from resonate.payloads import codec
 from resonate.worker.calls import FunctionCalls
@@ -41,14 +42,12 @@ from resonate.worker.inbox import InboxRequests
 from resonate.worker.lease import Lease, Lost
 from resonate.worker.resources import Resources
 from resonate_store.interface import StoreError
-from resonate_store.model import addresses, ids
-from resonate_store.model.limits import excess
+from resonate_store.model import ids
 from resonate_store.model.records import PromiseView, Task, Value, shown_wait
 from resonate_store.model.requests import (
     AwaitedCreate,
     FulfillAndTakeOver,
     PromiseAwait,
-    PromiseCreate,
     PromiseRecord,
     PromiseSettle,
     Request,
@@ -104,6 +103,9 @@ class TaskRun:
         task: the task, acquired.
         execution: its execution.
         deadline: the instant (ms) after which no function is started, if there is one.
+
+    Attributes:
+        execution: the task's.
     """
 
     def __init__(
@@ -117,16 +119,26 @@ class TaskRun:
         self._fenced = resources.fences_records
         self._lease = lease
         self._task = task
-        self._execution = execution
+        self.execution = execution
         self._calls = FunctionCalls(resources, lease, execution, deadline)
         self._on_their_way: list[tuple[Create, Future[Response | Sequence[PromiseView]]]] = []
         self._inbox = InboxRequests(self._store, self._clock, lease, task, execution)
         self._registers = resources.store.registers_singly
         self._registered: dict[str, PromiseView] = {}
         """The promises that have a callback of this task at this version."""
+        self._deadline = deadline
+
+    def restart(self, task: Task, root: Work) -> None:
+        """Begin again with the next history of `task`, whose function is `root`."""
+        self._task = task
+        self.execution.restart(root)
+        self._inbox.restart(task)
+        self._registered.clear()
+        if not self._calls.restart(self.execution.now if self._one_clock else self._clock.now()):
+            self._calls = FunctionCalls(self._resources, self._lease, self.execution, self._deadline)
 
     def to_the_end(self) -> Report:
-        """Run until the task is fulfilled or suspended.
+        """Run the execution, which has just been started, until the task is fulfilled or suspended.
 
         Raises:
             HandOver: the time does not suffice.
@@ -143,13 +155,12 @@ class TaskRun:
                     answer.exception()  # wait for it: a released task must not be written to
 
     def _to_the_end(self) -> Report:
-        execution, calls, lease = self._execution, self._calls, self._lease
+        execution, calls, lease = self.execution, self._calls, self._lease
+        actions = execution.advance(execution.now)
         while True:
-            actions = execution.advance(self._time.now())
             if execution.ready:
                 self._begin([action for action in actions if isinstance(action, Create)])
-                continue
-            if self._on_their_way:
+            elif self._on_their_way:
                 self._arrive()
             elif (execution.canceled is not None or lease.cancel is not None) and self._interrupts(actions):
                 execution.interrupt(actions)
@@ -165,10 +176,11 @@ class TaskRun:
                 raise HandOver
             elif (report := self._wait()) is not None:
                 return report
+            actions = execution.advance(self._time.now())
 
     def _interrupts(self, actions: list[Action]) -> bool:
         """Return whether to interrupt the workflows now, because the execution is cancelled (docs/rules.md X2)."""
-        execution = self._execution
+        execution = self.execution
         if execution.canceled is None:
             execution.note_cancellation(self._lease.cancel)
         return execution.finished is None and not self._calls.running and execution.can_interrupt(actions)
@@ -180,8 +192,8 @@ class TaskRun:
             self._lease.check(self._store, self._clock)
         now: list[Create] = []
         for creation in creations:
-            if pool is not None and creation.in_row and not _is_refused(creation.request):
-                self._execution.sent(creation)
+            if pool is not None and creation.in_row and not creation.is_refused():
+                self.execution.sent(creation)
                 self._on_their_way.append((creation, pool.submit(self._request, creation)))
             else:
                 now.append(creation)
@@ -229,7 +241,7 @@ class TaskRun:
                     asked_at = self._clock.now()
                     self._kept(action, self._answer(request), asked_at)
                 elif (stored := (response := self._answer(request)).promise) and stored.tags is request.tags:
-                    self._execution.kept(action.node, response)  # this worker's outcome, as in nearly every case
+                    self.execution.kept(action.node, response)  # this worker's outcome, as in nearly every case
                 else:
                     self._kept(action, response, 0)
             elif isinstance(action, Create):
@@ -274,24 +286,24 @@ class TaskRun:
                 self._lease.confirm(asked_at)
         elif promise is not None and _is_of_another(promise, request):
             self._lease.verify(self._store, self._clock.now(), consistent=True)
-        self._execution.kept(action.node, response)
+        self.execution.kept(action.node, response)
 
     def _tell(self, action: Requested, answer: Response | Sequence[PromiseView], asked_at: int = 0) -> None:
         if isinstance(action, RecordOutcome):
             self._kept(action, cast("Response", answer), asked_at)
         elif isinstance(action, Create):
-            self._execution.created(action, cast("Response", answer))
+            self.execution.created(action, cast("Response", answer))
         elif isinstance(action, CancelCall):
-            self._execution.told(action, cast("Response", answer))
+            self.execution.told(action, cast("Response", answer))
         elif isinstance(action, ReadPromise):
-            self._execution.fetched(action.node, cast("Response", answer))
+            self.execution.fetched(action.node, cast("Response", answer))
         elif isinstance(action, Ask):
-            self._execution.answered(action, cast("Response", answer))
+            self.execution.answered(action, cast("Response", answer))
         elif isinstance(action, Look):
             self._inbox.look(cast("Response", answer))
-            self._execution.looked(action)
+            self.execution.looked(action)
         else:
-            self._execution.loaded(action.work, cast("Sequence[PromiseView]", answer))
+            self.execution.loaded(action.work, cast("Sequence[PromiseView]", answer))
 
     def _request(self, action: Requested) -> Response | Sequence[PromiseView]:
         if isinstance(action, (Ask, Look)):
@@ -302,20 +314,23 @@ class TaskRun:
 
     def _answer(self, request: Request) -> Response:
         response = self._store.apply(request)
-        if response.status == 409:
+        status = response.status
+        if status == 200:
+            return response
+        if status == 409:
             # Only a store that fences every write answers this.
             raise Lost
-        if response.status >= 500 or response.status == 401:
-            raise StoreError(response.error or f"the store answered {response.status}")
+        if status >= 500 or status == 401:
+            raise StoreError(response.error or f"the store answered {status}")
         return response
 
     def _wait(self) -> Report | None:
         """Wait, if the execution is blocked by a short pause; else suspend the task."""
-        blocked = self._execution.blocked(self._resources.worth_suspending_ms)
+        blocked = self.execution.blocked(self._resources.worth_suspending_ms)
         if blocked.until is not None:
             pause_ms = blocked.until - self._time.now()
             now = self._clock.now()
-            if self._calls.ends_by(now + pause_ms):
+            if self._calls.ends_within(pause_ms):
                 raise HandOver
             if now > self._lease.sure_until:
                 self._lease.check(self._store, self._clock)
@@ -336,9 +351,9 @@ class TaskRun:
             self._unless_lost(response, "suspend")
         self._lease.confirm(asked_at)
         if response.task is not None and response.task.cancel is not None:
-            self._execution.note_cancellation(response.task.cancel)
+            self.execution.note_cancellation(response.task.cancel)
         for promise in response.preload:
-            self._execution.settled(promise)
+            self.execution.settled(promise)
         if not response.preload:
             self._calls.refresh(blocked.ids)
         self._read_children_of_many()
@@ -361,7 +376,7 @@ class TaskRun:
                 raise StoreError(f"cannot suspend task {id}: {request.id}: {response.status} {response.error}")
             self._note(response)
             if not promise.pending:
-                self._execution.settled(promise)
+                self.execution.settled(promise)
                 settled = True
         if settled:
             self._read_children_of_many()
@@ -372,20 +387,20 @@ class TaskRun:
 
         Otherwise a workflow that awaits many promises, one by one, would ask for each.
         """
-        if self._execution.outstanding() > MOST_ASKED_SINGLY:
+        if self.execution.outstanding() > MOST_ASKED_SINGLY:
             for promise in self._store.children(self._task.id, ids.below(self._task.generation)):
-                self._execution.settled(promise)
+                self.execution.settled(promise)
 
     def _suspension(self, blocked: Blocked) -> TaskSuspend | TaskSuspendRegistered:
         """Return the request that suspends the task: one write, if every callback is registered."""
         id, version, awaited = self._task.id, self._task.version, blocked.ids
-        cancel_seen, receives, seen = self._execution.canceled is not None, blocked.receives, self._inbox.seen
+        cancel_seen, receives, seen = self.execution.canceled is not None, blocked.receives, self._inbox.seen
         promises = [self._registered[each] for each in awaited if each in self._registered]
         if len(promises) < len(awaited) or not self._registers:
             return TaskSuspend(id, version, awaited, cancel_seen, receives, seen)
         until = min((promise.timeout_at for promise in promises if ids.is_below(promise.id, id)), default=None)
         sleeps = all(promise.timer for promise in promises)
-        nodes = self._execution.nodes
+        nodes = self.execution.nodes
         pending = (each for each in self._registered.keys() - set(awaited) if each in nodes and not nodes[each].settled)
         unawaited = tuple(sorted(pending)[:MOST_UNAWAITED])
         more = (cancel_seen, receives, seen, shown_wait(promises))
@@ -397,9 +412,9 @@ class TaskRun:
         arguments = begin_next(finished, self._store, self._clock, self._lease, self._answer)
         if not isinstance(arguments, PromiseView):
             return self._fulfill(Finished("rejected", codec.encode_error(arguments)))
-        if self._calls.ends_by(self._clock.now()):
+        if self._calls.ends_within():
             raise HandOver
-        waiting = tuple(self._execution.records.messages.values())
+        waiting = tuple(self.execution.records.messages.values())
         return Report("continued", arguments=arguments.value, waiting=waiting, seen=self._inbox.seen)
 
     def _fulfill(self, finished: Finished) -> Report:
@@ -423,15 +438,6 @@ class TaskRun:
         if response.status in (404, 409):
             raise Lost
         raise StoreError(f"cannot {what} task {self._task.id}: {response.status} {response.error}")
-
-
-def _is_refused(request: PromiseCreate) -> bool:
-    """Return whether stores refuse this creation for its id, address or size, so that its workflow must wait."""
-    return (
-        ids.problem_with(request.id) is not None
-        or addresses.problem_with(request.tags[TARGET]) is not None
-        or excess(request.id, "param", request.param) is not None
-    )
 
 
 def _is_of_another(promise: PromiseView, request: PromiseRecord | PromiseSettle) -> bool:

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from resonate.encoders import Encoder
 from resonate.engine.functions.attempt_limits import limits_of_root
 from resonate.engine.interpreter import Execution
-from resonate.engine.model import MOST_BLOCKS, Kind, Lineage, Node, Work, kind_of
+from resonate.engine.model import MOST_BLOCKS, Lineage, Node, Work, kind_of
 from resonate.errors import (
     DecryptionError,
     NonDeterminismError,
@@ -40,11 +40,12 @@ from resonate.worker.generations import NO_GENERATIONS, RootFunction, is_older, 
 from resonate.worker.lease import Lease, Lost
 from resonate.worker.resources import Resources
 from resonate.worker.task_run import HandOver, Report, TaskRun
+from resonate.workflow.commands import state_of
 from resonate.workflow.context import Info
 from resonate.workflow.continuation import Callee, RootContext
 from resonate.workflow.options import DEFAULT_TARGET, UNSET, Options
 from resonate.workflow.registry import Registry
-from resonate.workflow.signatures import check, signature_of
+from resonate.workflow.signatures import signature_of
 from resonate_store.interface import StoreError, whole
 from resonate_store.model.addresses import FunctionVersion, group_of
 from resonate_store.model.records import PromiseView, Task
@@ -170,6 +171,7 @@ class Worker:
             except (StoreError, DecryptionError) as error:
                 return self._release(task, f"{type(error).__name__}: {error}")
         known: RootFunction | None = None
+        run: TaskRun | None = None
         while True:
             try:
                 known, root = self._root(promise, task.generation, children, known, first=task.version == 1)
@@ -177,25 +179,20 @@ class Worker:
                 return self._halt(task, error)
             except (PayloadError, ValueError) as error:
                 return self._release(task, str(error))
-            report = self._run_history(task, root, children, lease, deadline)
+            if run is None:
+                run = TaskRun(self.resources, lease, task, self._execution_of(root), deadline)
+            else:
+                run.restart(task, root)
+            report = self._run_history(task, children, run)
             if report.arguments is None:
                 return report
-            # Only the function, which nearly always stays the same, is kept of the history that has ended.
             generation = 2 if task.generation is None else task.generation + 1
             task = replace(task, generation=generation, resumed_by=(), messages=report.seen)
             children = report.waiting
             promise = replace(promise, param=report.arguments)
 
-    def _run_history(
-        self,
-        task: Task,
-        root: Work,
-        children: Sequence[PromiseView] | None,
-        lease: Lease,
-        deadline: int | None,
-    ) -> Report:
-        """Run one history of a task. `children` are its records, if they are known already."""
-        execution = Execution(
+    def _execution_of(self, root: Work) -> Execution:
+        return Execution(
             root,
             self.registry,
             self.dependencies,
@@ -204,23 +201,19 @@ class Worker:
             private=self.private,
             encoders=self.encoders,
         )
+
+    def _run_history(self, task: Task, children: Sequence[PromiseView] | None, run: TaskRun) -> Report:
+        """Run one history of a task. `children` are its records, if they are known already."""
         try:
-            report = self._run_to_the_end(task, children, lease, execution, deadline)
+            report = self._run_to_the_end(task, children, run)
         finally:
-            endless = execution.close()
+            endless = run.execution.close()
         if endless and report.status in ("suspended", "released"):
             return self._halt_endless(task, endless[0])
         return report
 
-    def _run_to_the_end(
-        self,
-        task: Task,
-        children: Sequence[PromiseView] | None,
-        lease: Lease,
-        execution: Execution,
-        deadline: int | None,
-    ) -> Report:
-        run = TaskRun(self.resources, lease, task, execution, deadline)
+    def _run_to_the_end(self, task: Task, children: Sequence[PromiseView] | None, run: TaskRun) -> Report:
+        execution = run.execution
         try:
             execution.takes_messages = self._store.takes_messages
             if children is None:
@@ -308,10 +301,8 @@ class Worker:
             known = self._root_function(promise, call, encoder)
         callee, kind = known.callee, known.kind
         func = callee.func
-        args, kwargs = call.args or [], call.kwargs or {}
         try:
-            check(func, callee.name, args, kwargs)
-            args, kwargs = known.restored(args, kwargs)
+            args, kwargs = known.restored(call.args or [], call.kwargs or {})
         except SignatureError as refused:
             # The deployment may be wrong, so an execution that an earlier one has begun is not rejected.
             if children is None:
@@ -322,25 +313,26 @@ class Worker:
                     raise SignatureError(f"the arguments of {promise.id} do not fit {callee.name}") from None
                 raise
             func = _raising(refused)
-        node = Node(promise.id, promise.timeout_at)
-        node.annotation = known.signature.result
-        node.encoder = encoder
-        headers, tags = headers_of(promise.tags), promise.tags
-        info = Info(1, promise.timeout_at / 1000, tags, callee.version, known.key, generation or 1, headers)
+            args, kwargs = call.args or [], call.kwargs or {}
+        node = Node(promise.id, promise.timeout_at, "", "", callee.signature.result, encoder)
+        tags, timeout = promise.tags, promise.timeout_at / 1000
+        info = Info(1, timeout, tags, callee.version, known.key, generation or 1, known.headers)
+        context = RootContext.of(promise.id, info, self.registry, self.dependencies, callee)
         work = Work(
             node,
             func,
             callee.name,
             tuple(args),
             kwargs,
-            RootContext(promise.id, info, self.registry, self.dependencies, callee),
+            context,
+            state_of(context),
             known.lineage,
-            promise.tags,
+            tags,
             None if options is UNSET else options.policy_for(callee.func),
             options.non_retryable_exceptions or (),
             promise.id,
             kind,
-            kind is Kind.WORKFLOW,
+            kind == "workflow",
             limits=None if options is UNSET else limits_of_root(options, kind),
             interceptors=self.registry.interceptors,
         )
@@ -372,9 +364,10 @@ class Worker:
             raise NotRegisteredError(f"{error}. {advice}") from None
         func = registered.func
         refusal = None if self._store.has_generations else NO_GENERATIONS
-        callee = Callee(func, registered.name, registered.version, encoder, refusal)
+        callee = Callee(func, registered.name, registered.version, signature_of(func), encoder, refusal)
         key = promise.tags.get(IDEMPOTENCY_KEY) or promise.tags.get(KEY_STEM, promise.id)
-        return RootFunction(callee, signature_of(func), registered.validate, kind_of(func), key, _lineage_of(promise))
+        lineage, headers = _lineage_of(promise), headers_of(promise.tags)
+        return RootFunction(callee, registered.validate, kind_of(func), key, lineage, headers)
 
     def _call(self, promise: PromiseView, encoder: Encoder[Any, str | None] | None, generation: int | None) -> Call:
         """Read the call from the promise's param, or return the one that this process has begun.

@@ -15,6 +15,8 @@ from collections.abc import Callable, Generator
 from operator import attrgetter
 from typing import Any, ClassVar, Generic, Literal, NoReturn, Protocol, Self, TypeVar, Unpack
 
+from msgspec import Struct
+
 from resonate.errors import ProgramError
 from resonate.workflow.options import UNSET, Options, RemoteOptions, RunOptions, by_name
 
@@ -337,14 +339,12 @@ class Undoing(Protocol):
     owed: list[Command[Any]]
 
 
-class CommandState:
+class CommandState(Struct, eq=False):
     """What the engine keeps of one context: the commands of its function, and its replay.
 
-    Args:
+    Attributes:
         id: the id of the promise that the function settles.
         stem: the text before the numbers of its commands in their ids.
-
-    Attributes:
         count: how many commands the function has issued.
         made: how many commands the methods of the context have returned. If it is more than `count`, some were not
             yielded.
@@ -354,16 +354,13 @@ class CommandState:
         continuing: whether the context has returned a continuation.
     """
 
-    __slots__ = ("continuing", "count", "id", "made", "replaying", "sagas", "stem")
-
-    def __init__(self, id: str, stem: str) -> None:
-        self.id = id
-        self.stem = stem
-        self.count = 0
-        self.made = 0
-        self.replaying = False
-        self.sagas: tuple[Undoing, ...] = ()
-        self.continuing = False
+    id: str
+    stem: str
+    count: int = 0
+    made: int = 0
+    replaying: bool = False
+    sagas: tuple[Undoing, ...] = ()
+    continuing: bool = False
 
     def next_id(self) -> str:
         """Return the id of the next command: its number in the order of commands, after the stem."""

@@ -16,12 +16,12 @@ from resonate.errors import ProgramError
 from resonate.payloads import codec
 from resonate.workflow.context import Context, Info
 from resonate.workflow.registry import Registry
-from resonate.workflow.signatures import check, signature_of
+from resonate.workflow.signatures import Signature, check
 from resonate_store.model.ids import below
 from resonate_store.model.records import Value
 
 
-class ContinueAs:
+class ContinueAs(Struct, frozen=True):
     """What a workflow returns to end its history and to begin the next one: `return ctx.continue_as(...)`.
 
     Attributes:
@@ -29,11 +29,8 @@ class ContinueAs:
         call: the function with its new arguments, as a payload.
     """
 
-    __slots__ = ("call", "id")
-
-    def __init__(self, id: str, call: Value) -> None:
-        self.id = id
-        self.call = call
+    id: str
+    call: Value
 
     def __repr__(self) -> str:
         return f"<continuation of {self.id}>"
@@ -47,6 +44,7 @@ class Callee(Struct):
 
     Attributes:
         func, name, version: as it is registered.
+        signature: its parameters and result.
         encoder: encodes its arguments, if the execution has one.
         refusal: why the execution cannot continue as a new history, or None if it can.
     """
@@ -54,34 +52,40 @@ class Callee(Struct):
     func: Callable[..., Any]
     name: str
     version: int
+    signature: Signature
     encoder: Encoder[Any, str | None] | None
     refusal: str | None
 
 
 class RootContext(Context):
-    """The context of the function of a task.
-
-    Args:
-        id, info, registry, dependencies: as for `Context`.
-        callee: the function.
-
-    """
+    """The context of the function of a task. `of` makes it."""
 
     __slots__ = ("_callee",)
+    _callee: Callee
 
-    def __init__(
-        self, id: str, info: Info, registry: Registry, dependencies: Mapping[str, Any], callee: Callee
-    ) -> None:
+    @classmethod
+    def of(
+        cls, id: str, info: Info, registry: Registry, dependencies: Mapping[str, Any], callee: Callee
+    ) -> RootContext:
+        """Return the context of a function.
+
+        Args:
+            id, info, registry, dependencies: as for `Context`.
+            callee: the function.
+        """
         stem = id + below(info.generation if info.generation > 1 else None)
-        super().__init__(id, info, registry, dependencies, stem=stem)
-        self._callee = callee
+        context = cls(id, info, registry, dependencies, None, stem)
+        context._callee = callee
+        return context
 
     def _continuation(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ContinueAs:
         callee = self._callee
         if callee.refusal is not None:
             raise ProgramError(callee.refusal)
-        check(callee.func, callee.name, args, kwargs)
+        signature = callee.signature
+        if kwargs or not signature.least <= len(args) <= signature.most:
+            check(callee.func, callee.name, args, kwargs)
         if callee.encoder is None:
-            signature_of(callee.func).check_values(callee.name, args, kwargs)
+            signature.check_values(callee.name, args, kwargs)
         self._state.continuing = True
         return ContinueAs(self._id, codec.encode_call(callee.name, args, kwargs, callee.version, callee.encoder))

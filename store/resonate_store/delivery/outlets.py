@@ -85,7 +85,7 @@ def deliver(change: Change, outlets: Outlets) -> None:
     for effect in outstanding:
         carry_out(effect, outlets)
     after = change.after
-    if outstanding and isinstance(after, Record) and after.owes:
+    if outstanding and isinstance(after, Record) and after.state != "pending" and after.owes:
         mark_delivered(after.id, outlets)
 
 

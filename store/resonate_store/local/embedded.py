@@ -13,10 +13,12 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from threading import get_ident
 from typing import Any, Final, Literal
 
 from resonate_store.delivery.outlets import deliver
 from resonate_store.interface import DamagedRecord, Send, Store, whole
+from resonate_store.local.turns import Turns
 from resonate_store.machine import Outcome, decide, perform, with_all_told
 from resonate_store.machine.draft import Need
 from resonate_store.machine.effects import Change, Prune, Unblock, message_of, repeated
@@ -104,13 +106,13 @@ class EmbeddedStore(Subscribable, Store, ABC):
         clock: Clock | None,
         send: Send,
         exclusive: AbstractContextManager[Any],
-        turns: AbstractContextManager[None] | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self.clock: Clock = clock or ambient()
         super().__init__(send)
         self.offers_apart_ms: int | None = None
         self._exclusive = exclusive
-        self._turns = turns or nullcontext()
+        self._turns = turns
         self._undelivered: deque[Change] = deque()
         self._outbox: deque[tuple[int | None, str, dict[str, Any]]] = deque()
         self._left: list[int] = []
@@ -175,8 +177,12 @@ class EmbeddedStore(Subscribable, Store, ABC):
         """Store the new image of an entry, or delete the entry."""
 
     @abstractmethod
-    def _drop(self, record: Record, *, root: bool = True) -> None:
-        """Delete a record. If `root` is False, it is not a root of a tree."""
+    def _drop(self, record: Record) -> None:
+        """Delete a record."""
+
+    @abstractmethod
+    def _drop_children(self, family: str, records: Sequence[Record]) -> None:
+        """Delete records with this `ids.family`, which are not roots of trees."""
 
     @abstractmethod
     def _arm(self, key: Key, at: int, /) -> bool:
@@ -203,10 +209,19 @@ class EmbeddedStore(Subscribable, Store, ABC):
             return Response()
         if isinstance(request, ExecutionDelete):
             return self._delete(request)
-        with self._turns, self._exclusive:
-            response = perform(request, self._run)
-            if self._undelivered:
-                self._deliver()
+        turns, thread = self._turns, get_ident()
+        if turns is not None:  # as `with turns`, which would be two more calls at every step
+            if turns.thread and turns.thread != thread:
+                turns.pause()
+            turns.thread = thread
+        try:
+            with self._exclusive:
+                response = perform(request, self._run)
+                if self._undelivered:
+                    self._deliver()
+        finally:
+            if turns is not None and turns.thread == thread:
+                turns.thread = 0
         if self._outbox and not self._together:  # most requests, and all steps, send nothing
             self._flush()
         return response
@@ -232,14 +247,17 @@ class EmbeddedStore(Subscribable, Store, ABC):
     def delete_generations(self, prune: Prune) -> None:
         """Delete the generation of an execution before the present one, which `prune` names."""
         with self._exclusive:
-            for record in outdated(prune.id, prune.generation, self.clock.now(), self._children_of):
-                self._drop(record, root=False)
+            self._prune(prune)
+
+    def _prune(self, prune: Prune) -> None:
+        for family, records in outdated(prune.id, prune.generation, self.clock.now(), self._children_of):
+            self._drop_children(family, records)
 
     def _delete(self, request: ExecutionDelete) -> Response:
         """Delete an execution that has ended, and everything below it (docs/rules.md E9)."""
         if problem := problem_with(request):
             return Response(status=400, error=problem)
-        with self._turns, self._exclusive:
+        with self._turns or nullcontext(), self._exclusive:
             perform(PromiseWake(request.id), self._run)  # its deadline may have passed
             self._deliver()
             root = self.record(request.id)
@@ -293,8 +311,8 @@ class EmbeddedStore(Subscribable, Store, ABC):
         outcome = self._decide(request)
         for change in outcome.changes:
             self._keep(change)
-            before, after = change
-            if isinstance(after, Record) and after.wake_at is None and (before is None or before.wake_at is None):
+            before, after = change.before, change.after
+            if type(after) is Record and after.wake_at is None and (before is None or before.wake_at is None):
                 continue  # nothing is or was due, so the write has no effects
             if after is not None and after.wake_at is not None and (before is None or before.wake_at != after.wake_at):
                 nearer = self._arm(key_of(after), after.wake_at)
@@ -310,7 +328,12 @@ class EmbeddedStore(Subscribable, Store, ABC):
         while self._undelivered:
             change = self._undelivered.popleft()
             after = change.after
-            if isinstance(after, Record) and after.owes and not (after.callbacks or after.listeners):
+            if (
+                type(after) is Record
+                and after.state != "pending"
+                and after.owes
+                and not (after.callbacks or after.listeners)
+            ):
                 # Only a retention marker is missing, and records in a process are not deleted.
                 self._keep(Change(after, with_all_told(after, self.clock.now())))
             else:
@@ -368,7 +391,7 @@ class _InProcess(Unarmed):
         return self._store._run(request)  # pyright: ignore[reportPrivateUsage]
 
     def prune(self, outdated: Prune) -> None:
-        self._store.delete_generations(outdated)
+        self._store._prune(outdated)  # pyright: ignore[reportPrivateUsage]
 
     def send(self, address: str, message: dict[str, Any]) -> None:
         self._store._post(address, message)  # pyright: ignore[reportPrivateUsage]

@@ -100,13 +100,14 @@ class MemoryStore(EmbeddedStore):
 
     def _decide(self, request: Request) -> Outcome:
         # Most steps, and most executions, are new.
-        if isinstance(request, PromiseRecord):
-            if request.id not in self._records:
+        records = self._records
+        if type(request) is PromiseRecord:
+            if request.id not in records:
                 return first_record(request, self.clock.now())
-        elif isinstance(request, TaskCreate) and request.promise.id not in self._records:
+        elif type(request) is TaskCreate and request.promise.id not in records:
             return first_task(request, self.clock.now())
-        elif isinstance(request, ContinueWithArguments) and request.arguments.id not in self._records:
-            record = self._records.get(request.id)
+        elif type(request) is ContinueWithArguments and request.arguments.id not in records:
+            record = records.get(request.id)
             if record is not None and (outcome := continued(request, record, self.clock.now())) is not None:
                 return outcome
         return super()._decide(request)
@@ -124,7 +125,7 @@ class MemoryStore(EmbeddedStore):
 
     def _children_of(self, family: str) -> Sequence[Record]:
         children = self._children.get(family)
-        return [self._records[child] for child in children] if children else ()
+        return list(map(self._records.__getitem__, children)) if children else ()
 
     def _page(self, need: NeedPage) -> Page | None:
         if need.after is not None and isinstance(need.after[0], str):
@@ -167,35 +168,40 @@ class MemoryStore(EmbeddedStore):
             insort(self._executions.setdefault(after, []), place)
 
     def _keep(self, change: Change) -> None:
-        before, after = change
-        if isinstance(after, Record):
-            self._records[after.id] = after
-            if isinstance(before, Record) and before.task is after.task and before.state == after.state:
-                return  # the status of an execution, by which it is listed, is the same
-            if begins_tree(after.id, after.tags):  # few records: steps are not in the lists
-                known = indexed_status(before) if isinstance(before, Record) else None
-                self._place(after, known, indexed_status(after))
+        before, after = change.before, change.after
+        if type(after) is Record:
+            id = after.id
+            self._records[id] = after
             if before is None:
-                above = family(after.id)
-                if above in self._children:
-                    self._children[above][after.id] = None
-                elif above:
-                    self._children[above] = {after.id: None}
+                if above := family(id):
+                    siblings = self._children.get(above)
+                    if siblings is None:
+                        self._children[above] = {id: None}
+                    else:
+                        siblings[id] = None
+                if after.wake_at is None and after.state != "pending":
+                    return  # a step: a root that has settled is due until its settlement is delivered
+            elif type(before) is Record and before.task is after.task and before.state == after.state:
+                return  # the status of an execution, by which it is listed, is the same
+            if begins_tree(id, after.tags):
+                known = indexed_status(before) if type(before) is Record else None
+                self._place(after, known, indexed_status(after))
         elif isinstance(after, ScheduleRecord):
             self._schedules[after.id] = after
         elif isinstance(before, ScheduleRecord):
             del self._schedules[before.id]
 
-    def _drop(self, record: Record, *, root: bool = True) -> None:
-        del self._records[record.id]
-        if root:
-            self._place(record, indexed_status(record), None)
-        above = family(record.id)
-        siblings = self._children.get(above)
-        if siblings is not None:
+    def _drop(self, record: Record) -> None:
+        self._place(record, indexed_status(record), None)
+        self._drop_children(family(record.id), (record,))
+
+    def _drop_children(self, family: str, records: Sequence[Record]) -> None:
+        siblings = self._children.get(family, {})
+        for record in records:
+            del self._records[record.id]
             siblings.pop(record.id, None)
-            if not siblings:
-                del self._children[above]
+        if not siblings:
+            self._children.pop(family, None)
 
     def _arm(self, key: Key, at: int, /) -> bool:
         heapq.heappush(self._wakes, (at, key))

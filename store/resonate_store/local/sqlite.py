@@ -332,9 +332,13 @@ class SqliteStore(EmbeddedStore):
         elif before is not None:
             self._rows("DELETE FROM schedule WHERE id = ?", (before.id,))
 
-    def _drop(self, record: Record, *, root: bool = True) -> None:  # noqa: ARG002
+    def _drop(self, record: Record) -> None:
         self._write_begins()
         self._rows("DELETE FROM promise WHERE id = ?", (record.id,))
+
+    def _drop_children(self, family: str, records: Sequence[Record]) -> None:  # noqa: ARG002
+        for record in records:
+            self._drop(record)
 
     def _arm(self, _: Key, at: int, /) -> bool:
         return self._on_wake is not None and self._earliest() == at

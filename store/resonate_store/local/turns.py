@@ -28,25 +28,29 @@ class Turns:
 
     It is a hint. Only the lock keeps other threads out, so a note that is wrong, such as after an interrupt, costs a
     few pauses.
+
+    Attributes:
+        thread: the thread that is at the lock, or 0.
     """
 
-    __slots__ = ("_thread",)
+    __slots__ = ("thread",)
 
     def __init__(self) -> None:
-        self._thread = 0
+        self.thread = 0
 
     def __enter__(self) -> None:
         thread = get_ident()
-        if self._thread and self._thread != thread:
-            self._pause()
-        self._thread = thread
+        if self.thread and self.thread != thread:
+            self.pause()
+        self.thread = thread
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
-        if self._thread == get_ident():
-            self._thread = 0
+        if self.thread == get_ident():
+            self.thread = 0
 
-    def _pause(self) -> None:
+    def pause(self) -> None:
+        """Wait until no other thread is at the lock, or for so long that this thread waits for the lock itself."""
         pause_s = SHORTEST_S
-        while self._thread and pause_s < LONGEST_S:
+        while self.thread and pause_s < LONGEST_S:
             _never.acquire(timeout=pause_s)
             pause_s *= 2

@@ -30,7 +30,7 @@ from resonate_store.machine.draft import (
     Transition,
 )
 from resonate_store.machine.search import search
-from resonate_store.machine.validation import problem_with
+from resonate_store.machine.validation import CHECKS, by_id
 from resonate_store.model.execution_requests import (
     ExecutionCount,
     ExecutionGet,
@@ -166,7 +166,7 @@ def perform(request: Request, run: Callable[[Request], Response]) -> Response:
         request: any request.
         run: carries out one operation, atomically.
     """
-    problem = problem_with(request)
+    problem = CHECKS.get(type(request), by_id)(request)  # `problem_with`, without its call at every step
     if problem is not None:
         return Response(status=400, error=problem)
     if type(request) not in _SPLIT:

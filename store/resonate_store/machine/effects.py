@@ -7,7 +7,8 @@ which reads the table's stream. The sweep repeats lost effects. An effect may ha
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 from msgspec import Struct
 
@@ -101,11 +102,15 @@ class Prune(Struct, frozen=True):
 Effect = Prune | Execute | Unblock | Resume | Arm | Disarm | ArmSchedule | FireSchedule | DisarmSchedule | Retain
 
 
-class Change(NamedTuple):
+class Change(Struct, frozen=True):
     """One write: the image before (None for a new record) and the image after (None for a deletion)."""
 
     before: Entry | None
     after: Entry | None
+
+    def __iter__(self) -> Iterator[Entry | None]:
+        yield self.before
+        yield self.after
 
 
 def repeated(change: Change) -> Change:
@@ -193,7 +198,11 @@ def _while_pending(before: Record | None, after: Record) -> list[Effect]:
     if after.timer:
         if before is None:
             outstanding.append(Arm(after.id, after.timeout_at))
-    elif _newly_awaited(before, after) and after.timeout_at - after.written_at <= ARMING_HORIZON_MS:
+    elif (
+        (after.callbacks or after.listeners)
+        and _newly_awaited(before)
+        and after.timeout_at - after.written_at <= ARMING_HORIZON_MS
+    ):
         outstanding.append(Arm(after.id, after.timeout_at))
     task = after.task
     if task is not None and task.state == "pending" and (address := after.offered_to) is not None:
@@ -208,7 +217,5 @@ def _while_pending(before: Record | None, after: Record) -> list[Effect]:
     return outstanding
 
 
-def _newly_awaited(before: Record | None, after: Record) -> bool:
-    if before is not None and (before.callbacks or before.listeners):
-        return False
-    return bool(after.callbacks or after.listeners)
+def _newly_awaited(before: Record | None) -> bool:
+    return before is None or not (before.callbacks or before.listeners)

@@ -17,7 +17,7 @@ from resonate_store.machine.promises import created, first_record
 from resonate_store.machine.tasks import FORK_VERSION, is_being_copied, not_found, not_held
 from resonate_store.model import ids
 from resonate_store.model.execution_requests import TaskContinueAs, TaskCopy
-from resonate_store.model.records import Record, TaskRecord, begins_tree
+from resonate_store.model.records import Record, Task, TaskRecord, begins_tree
 from resonate_store.model.requests import ContinueWithArguments, PromiseRecord, Response, TaskFork
 from resonate_store.model.tags import FORKED_FROM, TAKEN
 
@@ -48,13 +48,15 @@ def continue_with(request: ContinueWithArguments, now: int) -> Transition:
     if known is not None:
         return draft.outcome(Response(promise=known.promise()))
     outcome = yield from continue_as(request, now)
-    return _with_arguments(outcome, request.arguments, now) if outcome.changes and outcome.response.ok else outcome
+    task = outcome.response.task
+    if not outcome.changes or task is None:
+        return outcome
+    return _with_arguments(task, outcome.changes, request.arguments, now)
 
 
-def _with_arguments(outcome: Outcome, arguments: PromiseRecord, now: int) -> Outcome:
+def _with_arguments(task: Task, changes: tuple[Change, ...], arguments: PromiseRecord, now: int) -> Outcome:
     recorded = first_record(arguments, now)
-    response = Response(task=outcome.response.task, promise=recorded.response.promise)
-    return Outcome(response, recorded.changes + outcome.changes)
+    return Outcome(Response(task=task, promise=recorded.response.promise), recorded.changes + changes)
 
 
 def continued(request: ContinueWithArguments, record: Record, now: int) -> Outcome | None:
@@ -63,20 +65,23 @@ def continued(request: ContinueWithArguments, record: Record, now: int) -> Outco
     A store can call this directly if it has read the record, no record has the id of the arguments, and no other
     process writes to it.
     """
-    task = record.task
+    task, generation, wake_at = record.task, request.generation, record.wake_at
     if task is None or task.state != "acquired" or task.version != request.version or record.timeout_at <= now:
         return None
-    if record.written_at > now or request.generation != (record.generation or 1) + 1 or not record.pending:
+    if record.written_at > now or generation != (record.generation or 1) + 1 or record.state != "pending":
         return None
-    after = replace(record, generation=request.generation, written_at=now, rev=record.rev + 1)
-    if record.wake_at is None or record.wake_at <= now:
+    if wake_at is None or wake_at <= now:
         return None
-    outcome = Outcome(Response(task=after.task_view()), (Change(record, after),))
-    return _with_arguments(outcome, request.arguments, now)
+    after = replace(record, generation=generation, written_at=now, rev=record.rev + 1)
+    view = after.task_view()
+    assert view is not None
+    return _with_arguments(view, (Change(record, after),), request.arguments, now)
 
 
-def outdated(id: str, generation: int, now: int, children_of: Callable[[str], Sequence[Record]]) -> list[Record]:
-    """Return the records of the generation before `generation`, with everything below them (G5).
+def outdated(
+    id: str, generation: int, now: int, children_of: Callable[[str], Sequence[Record]]
+) -> list[tuple[str, list[Record]]]:
+    """Return the records of the generation before `generation`, with everything below them (G5), by their `ids.family`.
 
     Messages that any earlier generation has taken are among them, if their senders do not repeat them any more (M10).
     A promise that is a root stays, with everything below it: it has its own retention. So does a running task.
@@ -90,19 +95,30 @@ def outdated(id: str, generation: int, now: int, children_of: Callable[[str], Se
     previous = generation - 1
     family = ids.family_of(id, previous)
     begin = len(id) + 1 if previous == 1 else len(family)
-    found: list[Record] = []
-    levels: list[Sequence[Record]] = []
-    for record in children_of(family):
-        # A promise without the number of a command belongs to no generation.
-        if record.id[begin:].isdecimal() or ids.generation_of(record.id, id) == previous:
-            _add(record, found, levels, now, children_of)
-    for record in children_of(id):
-        if is_over(record.tags.get(TAKEN), record.settled_at, id, generation, now):
-            found.append(record)
+    groups: list[tuple[str, list[Record]]] = []
+    levels = [(family, children_of(family))]
     while levels:
-        for record in levels.pop():
-            _add(record, found, levels, now, children_of)
-    return found
+        above, children = levels.pop()
+        found: list[Record] = []
+        for record in children:
+            child, task = record.id, record.task
+            # A promise without the number of a command belongs to no generation.
+            if above is family and not (child[begin:].isdecimal() or ids.generation_of(child, id) == previous):
+                continue
+            if begins_tree(child, record.tags) or (task is not None and record.pending and record.timeout_at > now):
+                continue
+            found.append(record)
+            if below := children_of(child):
+                levels.append((child, below))
+            if record.generation is not None:
+                further = [ids.family_of(child, each) for each in range(2, record.generation + 1)]
+                levels += [(each, children_of(each)) for each in further]
+        if found:
+            groups.append((above, found))
+    if messages := children_of(id):
+        taken = [each for each in messages if is_over(each.tags.get(TAKEN), each.settled_at, id, generation, now)]
+        groups.append((id, taken))
+    return groups
 
 
 def is_over(place: str | None, taken_at: int | None, id: str, generation: int, now: int) -> bool:
@@ -119,23 +135,6 @@ def is_over(place: str | None, taken_at: int | None, id: str, generation: int, n
         return False
     taken_in = ids.generation_of(place, id)
     return taken_in is not None and taken_in < generation
-
-
-def _add(
-    record: Record,
-    found: list[Record],
-    levels: list[Sequence[Record]],
-    now: int,
-    children_of: Callable[[str], Sequence[Record]],
-) -> None:
-    """Add a record to `found`, and its children to `levels`, unless it stays."""
-    if begins_tree(record.id, record.tags) or (record.pending and record.task is not None and record.timeout_at > now):
-        return
-    found.append(record)
-    if below := children_of(record.id):
-        levels.append(below)
-    if record.generation is not None:
-        levels += [children_of(ids.family_of(record.id, each)) for each in range(2, record.generation + 1)]
 
 
 def fork(request: TaskFork, now: int) -> Transition:

@@ -12,7 +12,7 @@ from typing import Any
 
 from resonate_store.machine import executions
 from resonate_store.machine.checks import schedules
-from resonate_store.machine.checks.fields import lease, limit, names, state, timeout, value, version
+from resonate_store.machine.checks.fields import SETTLED_STATES, lease, limit, names, state, timeout, value, version
 from resonate_store.model import addresses, ids
 from resonate_store.model.execution_requests import (
     ExecutionCount,
@@ -68,10 +68,10 @@ _INSTANT = re.compile(r"[0-9]{1,18}\Z")
 
 def problem_with(request: Request) -> str | None:
     """Return what is wrong with `request`, or None if it is valid."""
-    return _CHECKS.get(type(request), _by_id)(request)
+    return CHECKS.get(type(request), by_id)(request)
 
 
-def _by_id(request: Any) -> str | None:
+def by_id(request: Any) -> str | None:
     return ids.problem_with(request.id)
 
 
@@ -125,13 +125,14 @@ class _Known:
 
 
 def _recording(request: PromiseRecord) -> str | None:
+    given = request.value
     return (
         ids.problem_with(request.id)
-        or timeout(request.timeout_at)
-        or state(request.state)
+        or (None if 0 <= request.timeout_at <= END_OF_TIME else timeout(request.timeout_at))
+        or (None if request.state in SETTLED_STATES else state(request.state))
         or (None if request.tags is _Known.tags else _tags_of_step(request.tags))
         or (None if request.param is EMPTY else value("param", request.param))
-        or value("value", request.value)
+        or (None if given.headers is None and (given.data or "").isascii() else value("value", given))
     )
 
 
@@ -166,7 +167,8 @@ def _continuation(request: TaskContinueAs) -> str | None:
 
 
 def _continuation_with_arguments(request: ContinueWithArguments) -> str | None:
-    return _continuation(request) or _recording(request.arguments)
+    problem = problem_with_generation(request.id, request.generation, END_OF_TIME)
+    return problem or _recording(request.arguments)
 
 
 def _fork(request: TaskFork) -> str | None:
@@ -325,7 +327,7 @@ def _schedule_search(request: ScheduleSearch) -> str | None:
     return limit(request.limit) or names("tag", request.tags)
 
 
-_CHECKS: dict[type, Callable[[Any], str | None]] = {
+CHECKS: dict[type, Callable[[Any], str | None]] = {
     PromiseCreate: _creation,
     AwaitedCreate: _creation,
     PromiseSettle: _settlement,

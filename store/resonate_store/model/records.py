@@ -332,23 +332,24 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
         )
 
     def task_view(self) -> Task | None:
-        if self.task is None:
+        task = self.task
+        if task is None:
             return None
         return Task(
             id=self.id,
-            state=self.task.state,
-            version=self.task.version,
-            resumes=len(self.task.resumes),
-            ttl=self.task.ttl,
-            pid=self.task.pid,
-            attempts=self.task.attempts,
-            error=self.task.error,
-            halted_at=self.task.halted_at,
-            retry_at=self.task.retry_at if self.task.state == "pending" and not self.task.offers else None,
+            state=task.state,
+            version=task.version,
+            resumes=len(task.resumes),
+            ttl=task.ttl,
+            pid=task.pid,
+            attempts=task.attempts,
+            error=task.error,
+            halted_at=task.halted_at,
+            retry_at=task.retry_at if task.state == "pending" and not task.offers else None,
             cancel=None if self.cancel is None else self.cancel.reason,
             generation=self.generation,
             messages=self.accepted,
-            receives=self.task.receives,
+            receives=task.receives,
             pinned=self.pinned,
         )
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from resonate.encoders import Encoder
 from resonate.engine.actions import Ask, Create, Look, ReadPromise, RecordOutcome
 from resonate.engine.history import Issued, outcome_of
-from resonate.engine.model import Coroutine, Lineage, Node, Work
+from resonate.engine.model import Coroutine, Gathering, Lineage, Node, Work
 from resonate.engine.nodes import Nodes
 from resonate.errors import (
     MessagesNotSupportedError,
@@ -178,9 +178,8 @@ class InboxCommands(Nodes):
         else:
             self._begin_timer(node, timer)
 
-    def _wait(self, coroutine: Coroutine, node: Node) -> None:
-        super()._wait(coroutine, node)
-        if node.gathering is not None and node.gathering.kind != "next":  # that waits for calls only
+    def _awaits_several(self, node: Node, gathering: Gathering) -> None:
+        if gathering.kind != "next":  # that waits for calls only
             self._take_awaited(node)
 
     def _take_awaited(self, node: Node) -> None:

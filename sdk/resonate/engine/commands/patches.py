@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from resonate.engine.actions import RecordOutcome
-from resonate.engine.model import Coroutine, Kind, Node, Outcome
+from resonate.engine.model import Coroutine, Node, Outcome
 from resonate.engine.nodes import Nodes
 from resonate.errors import refusal
 from resonate.payloads import codec
@@ -72,7 +72,7 @@ class Patches(Nodes):
         ):
             return False
         works = [node.work for node in self.nodes.values() if node is not root.node and node.work is not None]
-        return all(work.kind is Kind.STEP for work in works)
+        return all(work.kind == "step" for work in works)
 
 
 def place_of(marker: PromiseView) -> int:

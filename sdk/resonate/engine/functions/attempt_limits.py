@@ -37,7 +37,7 @@ def limits_of(opts: Options, kind: Kind, name: str) -> AttemptLimits | None:
     if opts.attempt_timeout is None and not opts.at_most_once:
         return None
     limits = AttemptLimits(_limit_ms(opts), bool(opts.at_most_once))
-    if kind is Kind.WORKFLOW:
+    if kind == "workflow":
         raise not_for_workflows(name, limits)
     if limits.at_most_once and opts.durable is False:
         raise ProgramError(f"{name} cannot have both at_most_once=True and durable=False: its outcome must be recorded")
@@ -51,7 +51,7 @@ def limits_of(opts: Options, kind: Kind, name: str) -> AttemptLimits | None:
 
 def limits_of_root(opts: Options, kind: Kind) -> AttemptLimits | None:
     """Return the limits of the attempts of a task's function, or None if there are none."""
-    return AttemptLimits(_limit_ms(opts)) if opts.attempt_timeout is not None and kind is not Kind.WORKFLOW else None
+    return AttemptLimits(_limit_ms(opts)) if opts.attempt_timeout is not None and kind != "workflow" else None
 
 
 def not_for_workflows(name: str, limits: AttemptLimits) -> ProgramError:

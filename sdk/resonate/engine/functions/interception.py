@@ -14,13 +14,11 @@ from contextlib import ExitStack
 from types import MappingProxyType
 from typing import Any
 
-from resonate.engine.model import Kind, Resumable, Work
+from resonate.engine.model import Resumable, Work
 from resonate.errors import InterceptorError
 from resonate.interceptors import InboundCall, Interceptor
 
 logger = logging.getLogger("resonate.interceptors")
-
-_KINDS: dict[Kind, Any] = {Kind.STEP: "step", Kind.WORKFLOW: "workflow", Kind.ASYNC: "async"}
 
 
 def run_step(interceptors: Sequence[Interceptor], work: Work) -> Any:
@@ -46,7 +44,7 @@ def _entered(interceptors: Sequence[Interceptor], work: Work) -> ExitStack:
         work.node.id,
         work.lineage.origin,
         work.name,
-        _KINDS[work.kind],
+        work.kind,
         work.attempt,
         info.headers,
         MappingProxyType(work.tags),

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from resonate.engine.blocking import WORTH_SUSPENDING_MS
 from resonate.engine.history import attempt_of
-from resonate.engine.model import Kind, Work
+from resonate.engine.model import Work
 from resonate.errors import is_final
 from resonate.payloads import codec
 from resonate.retry_policies import Exponential, Never, RetryPolicy, pause_after
@@ -142,7 +142,7 @@ def repeated_attempts(work: Work, timer: PromiseView | None) -> int:
 
     A workflow repeats its earlier attempts, whose steps are all recorded, so that its commands get the same numbers.
     """
-    if work.kind is Kind.STEP or (work.kind is Kind.ASYNC and timer is not None and WORKFLOW not in timer.tags):
+    if work.kind == "step" or (work.kind == "async" and timer is not None and WORKFLOW not in timer.tags):
         return attempt_of(timer)
     return 0
 
@@ -173,7 +173,7 @@ def timer_after(work: Work, error: BaseException, until: int) -> PromiseCreate:
     for tag in (TARGET, DELAY):
         tags.pop(tag, None)
     tags[ORIGIN] = work.lineage.origin
-    if work.is_workflow and work.kind is Kind.ASYNC:
+    if work.is_workflow and work.kind == "async":
         tags[WORKFLOW] = "true"
     id = f"{work.timer_stem}~{work.attempt}"
     return PromiseCreate(id, until, codec.encode_error(error, work.node.encoder), tags)

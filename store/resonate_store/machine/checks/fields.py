@@ -7,7 +7,7 @@ from resonate_store.model.records import END_OF_TIME, Value
 
 MAX_LIMIT = 1000
 """The largest `limit` of one page of a search."""
-_SETTLED_STATES = ("resolved", "rejected", "rejected_canceled")
+SETTLED_STATES = ("resolved", "rejected", "rejected_canceled")
 
 
 def timeout(timeout_at: int) -> str | None:
@@ -39,9 +39,9 @@ def names(what: str, texts: dict[str, str]) -> str | None:
 
 
 def state(state: str) -> str | None:
-    if state in _SETTLED_STATES:
+    if state in SETTLED_STATES:
         return None
-    return f"a promise is settled to one of {', '.join(_SETTLED_STATES)}, not {state!r}"
+    return f"a promise is settled to one of {', '.join(SETTLED_STATES)}, not {state!r}"
 
 
 def version(version: int) -> str | None:

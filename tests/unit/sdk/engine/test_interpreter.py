@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 
 from resonate import Context
+from resonate.engine.actions import Finished
 from resonate.engine.conventions import Conventions
+from resonate.engine.interpreter import Execution
+from resonate.engine.model import Lineage, Node, Work
 from resonate.errors import PayloadError, ProgramError
-from resonate.workflow.commands import LocalCall
+from resonate.workflow.commands import LocalCall, state_of
+from resonate.workflow.context import Info
+from resonate.workflow.registry import Registry
+from resonate_store.model.records import EMPTY
 from resonate_store.model.tags import ORIGIN, PARENT
 from tests.support.driver import Driver, Flow
 from tests.support.steps import ONCE, Diary, caught, double, gathered
@@ -395,3 +402,47 @@ def test_command_used_as_its_result_says_to_yield_it(driver: Driver, subtests: p
 def test_short_names_of_calls_are_the_same_methods() -> None:
     long_names = (Context.run, Context.begin_run, Context.rpc, Context.begin_rpc)
     assert (Context.lfc, Context.lfi, Context.rfc, Context.rfi) == long_names
+
+
+def test_restarted_execution_is_like_a_new_one() -> None:
+    def workflow(_: Context) -> None:
+        pass
+
+    registry, given = Registry(), {}
+
+    def root_of(generation: int) -> Work:
+        context = Context("w", Info(1, 0, {}, 1, "w", generation), registry, {}, stem=f"w.{generation}+")
+        node, lineage = Node("w", 10**15), Lineage.of("w", "w", "w", 10**15)
+        how = (context, state_of(context), lineage, {}, None, (), "w", "workflow", True)
+        return Work(node, workflow, "workflow", (), {}, *how)
+
+    def shown(execution: Execution) -> dict[str, Any]:
+        state = {name: getattr(execution, name) for name in dir(execution) if not name.startswith("__")}
+        for name in ("records", "_progress", "_conventions"):
+            parts = state.pop(name)
+            names = getattr(parts, "__struct_fields__", None) or vars(parts)
+            state |= {f"{name}.{each}": getattr(parts, each) for each in names}
+        # `start` sets the instant and the version.
+        ignored = ("now", "_version", "_progress.records")
+        return {name: value for name, value in state.items() if name not in ignored and not callable(value)}
+
+    first, second = root_of(1), root_of(2)
+    execution = Execution(first, registry, given, encoders=given)
+    for parts in (execution, execution.records):
+        for name in getattr(parts, "__struct_fields__", None) or vars(parts):
+            left = getattr(parts, name)
+            if isinstance(left, dict) and left is not given:
+                left["left"] = first
+            elif isinstance(left, (list, deque)):
+                left.append(first)
+    canceled = {"canceled": "why", "_places": {"w": (1, "")}, "_reached": frozenset("w"), "_held_back": [first]}
+    for name, value in ({"finished": Finished("resolved", EMPTY), "_sent": 1} | canceled).items():
+        setattr(execution, name, value)
+    for name, value in {"resumed_by": frozenset("w"), "resumed_at": 1}.items():
+        setattr(getattr(execution, "_progress"), name, value)  # noqa: B009
+    new = Execution(second, registry, given, encoders=given)
+    assert shown(execution) != shown(new)
+
+    execution.restart(second)
+
+    assert shown(execution) == shown(new)

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from resonate import Context
 from resonate.threads import Pool
+from resonate.worker.calls import FunctionCalls
+from resonate.worker.lease import Lease
+from resonate.worker.resources import Resources
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
 from resonate_store.model.requests import PromiseRecord, Request
 from tests.support.driver import Driver, Flow, Killed
 from tests.support.steps import PATIENCE, double, gathered
@@ -67,3 +73,14 @@ def test_results_before_the_end_of_the_process_are_recorded() -> None:
         driver.invoke()
 
     assert [driver.promise(f"w.{n}").state for n in (1, 2)] == ["resolved", "resolved"]
+
+
+def test_calls_restart_only_if_no_function_can_return() -> None:
+    clock = ManualClock()
+    execution: Any = None
+    calls = FunctionCalls(Resources(MemoryStore(clock), clock), Lease("w", 1, 0, 1_000), execution, None)
+    assert calls.restart(clock.now())
+
+    calls.running = 1
+
+    assert not calls.restart(clock.now())
