@@ -295,8 +295,8 @@ class Runtime:
             return
         if self._embedded is None and not self._worker.registry.names():
             logger.warning(
-                "task %s was offered here, where no function is registered: give processes that do no work a group of"
-                " their own",
+                "task %s was offered here, where no function is registered: name the worker's group in the call, by"
+                " options(target=...), and give processes that do no work a group of their own",
                 id,
             )
             return

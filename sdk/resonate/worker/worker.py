@@ -361,6 +361,8 @@ class Worker:
             if group is None or call.func in self.registry.names() or str(error).endswith("?"):
                 raise
             advice = f"If another program of the group {group!r} has it, give each program a group of its own"
+            if self._store.embedded is not None:
+                advice = "The promises of this process are in memory: with RESONATE_URL it calls workers of a server"
             raise NotRegisteredError(f"{error}. {advice}") from None
         func = registered.func
         refusal = None if self._store.has_generations else NO_GENERATIONS

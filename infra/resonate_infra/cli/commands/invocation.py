@@ -175,6 +175,8 @@ class _ProgressLines:
         elif task is not None and task.error and not waits:
             line += f", failed attempts {task.attempts}: {task.error}"
         line += f", {waits}" if waits else ""
+        if waits and task is not None and task.workers == 0:
+            line += f" to {self._session.where}"
         if line != self._latest:
             self._latest = line
             print(f"{plain(promise.id)}: {plain(line)}", file=sys.stderr, flush=True)
