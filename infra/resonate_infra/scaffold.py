@@ -14,7 +14,7 @@ ProjectTemplate = Literal["worker", "api"]
 """Kind of a project: a worker, or a worker and an HTTP API that starts its workflows."""
 
 _COMMON = {
-    ".gitignore": "common/gitignore",
+    ".gitignore": "common/gitignore.txt",
     "requirements-dev.txt": "common/requirements-dev.txt",
     "pytest.ini": "common/pytest.ini",
     ".devcontainer/devcontainer.json": "common/devcontainer.json",

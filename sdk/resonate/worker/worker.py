@@ -42,7 +42,7 @@ from resonate.worker.resources import Resources
 from resonate.worker.task_run import HandOver, Report, TaskRun
 from resonate.workflow.commands import state_of
 from resonate.workflow.context import Info
-from resonate.workflow.continuation import Callee, RootContext
+from resonate.workflow.continuation import Callee, context_of_root
 from resonate.workflow.options import DEFAULT_TARGET, UNSET, Options
 from resonate.workflow.registry import Registry
 from resonate.workflow.signatures import signature_of
@@ -317,7 +317,7 @@ class Worker:
         node = Node(promise.id, promise.timeout_at, "", "", callee.signature.result, encoder)
         tags, timeout = promise.tags, promise.timeout_at / 1000
         info = Info(1, timeout, tags, callee.version, known.key, generation or 1, known.headers)
-        context = RootContext.of(promise.id, info, self.registry, self.dependencies, callee)
+        context = context_of_root(promise.id, info, self.registry, self.dependencies, callee)
         work = Work(
             node,
             func,

@@ -58,25 +58,10 @@ class Callee(Struct):
 
 
 class RootContext(Context):
-    """The context of the function of a task. `of` makes it."""
+    """The context of the function of a task. `context_of_root` makes it."""
 
     __slots__ = ("_callee",)
     _callee: Callee
-
-    @classmethod
-    def of(
-        cls, id: str, info: Info, registry: Registry, dependencies: Mapping[str, Any], callee: Callee
-    ) -> RootContext:
-        """Return the context of a function.
-
-        Args:
-            id, info, registry, dependencies: as for `Context`.
-            callee: the function.
-        """
-        stem = id + below(info.generation if info.generation > 1 else None)
-        context = cls(id, info, registry, dependencies, None, stem)
-        context._callee = callee
-        return context
 
     def _continuation(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ContinueAs:
         callee = self._callee
@@ -89,3 +74,18 @@ class RootContext(Context):
             signature.check_values(callee.name, args, kwargs)
         self._state.continuing = True
         return ContinueAs(self._id, codec.encode_call(callee.name, args, kwargs, callee.version, callee.encoder))
+
+
+def context_of_root(
+    id: str, info: Info, registry: Registry, dependencies: Mapping[str, Any], callee: Callee
+) -> RootContext:
+    """Return the context of the function of a task.
+
+    Args:
+        id, info, registry, dependencies: as for `Context`.
+        callee: the function.
+    """
+    stem = id + below(info.generation if info.generation > 1 else None)
+    context = RootContext(id, info, registry, dependencies, None, stem)
+    context._callee = callee  # pyright: ignore[reportPrivateUsage]
+    return context

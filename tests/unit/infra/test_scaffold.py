@@ -109,7 +109,7 @@ def test_readme_of_a_new_project_has_commands_that_exist(either: Path) -> None:
 
     assert "resonate dev --lambda worker=app:handler --reload" in commands
     assert ran.out == '"order order-17: 30.00 reserved, captured"\n'
-    assert set(names) <= {"pip", "python", "resonate", "sam", "curl"}
+    assert set(names) <= {"pip", "python", "python3", "resonate", "sam", "curl"}
 
 
 def test_new_project_workflow_runs_deployed(project: Path) -> None:
