@@ -16,7 +16,7 @@ import pytest
 from tests.support.clients.node import NODE, installed, needs_node
 from tests.support.clients.official import PROGRAMS, needs_python
 from tests.support.environments import Process, Surroundings
-from tests.support.hypothesis_settings import some
+from tests.support.hypothesis_settings import in_ci, some
 
 TYPESCRIPT = Path(__file__).parent / "typescript"
 RESULT = {"item": "lamp", "price": 42, "approvedBy": "ana"}
@@ -79,6 +79,7 @@ def test_sdk_workflow_runs_once_for_repeated_calls(surroundings: Serve, sdk: Sdk
     assert ran == ["reserve lamp", "price 7", f"approve {approval}", "audit lamp by ana"]
 
 
+@in_ci
 @pytest.mark.parametrize("sdk", some([PYTHON_SDK, TYPESCRIPT_SDK], 2), indirect=True)
 def test_sdk_workflow_survives_its_worker_while_it_waits(surroundings: Serve, sdk: Sdk) -> None:
     server = surroundings()
@@ -93,6 +94,7 @@ def test_sdk_workflow_survives_its_worker_while_it_waits(surroundings: Serve, sd
     assert not {"reserve lamp", "price 7"} & set(second.lines)
 
 
+@in_ci
 @pytest.mark.parametrize("sdk", some([TYPESCRIPT_SDK, PYTHON_SDK], 2), indirect=True)
 def test_sdk_workflow_survives_its_worker_in_a_step(surroundings: Serve, sdk: Sdk) -> None:
     server = surroundings()

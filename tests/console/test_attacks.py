@@ -12,7 +12,7 @@ from resonate_store.model.message_requests import MessageSend
 from resonate_store.model.requests import TaskGet
 from tests.support.browser import Served, Visitor, needs_chromium
 from tests.support.console_demo import MONDAY, told
-from tests.support.hypothesis_settings import some
+from tests.support.hypothesis_settings import in_ci, some
 from tests.support.present import present
 
 pytestmark = needs_chromium
@@ -46,7 +46,7 @@ def attacked(served: Served) -> Served:
     return served
 
 
-@pytest.mark.parametrize("name", some(list(HOSTILE), 2))
+@pytest.mark.parametrize("name", some(list(HOSTILE), 5))
 def test_stored_text_does_nothing_in_a_browser(attacked: Served, visit: Visit, name: str) -> None:
     number = list(HOSTILE).index(name)
     id = f"{number}{HOSTILE[name]}".replace(".", "")
@@ -104,6 +104,7 @@ def test_foreign_page_neither_reads_nor_writes(served: Served, visit: Visit, act
     visitor.complaints.clear()  # The browser says what it has refused.
 
 
+@in_ci
 def test_text_from_right_to_left_turns_only_itself(served: Served, visit: Visit) -> None:
     served.shop.begin("a", MONDAY, "f")
     served.shop.step("a.1", "\u202ereverse", MONDAY, 5, 1)

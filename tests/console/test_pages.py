@@ -13,7 +13,7 @@ from resonate_store.model.schedule_requests import ScheduleGet
 from resonate_store.model.tags import KIND, SCOPE
 from tests.support.browser import NARROW, WIDE, Served, Visitor, needs_chromium
 from tests.support.console_demo import LATER, MONDAY, many_steps, raised
-from tests.support.hypothesis_settings import some
+from tests.support.hypothesis_settings import in_ci, some
 from tests.support.present import present
 
 pytestmark = needs_chromium
@@ -47,7 +47,7 @@ def pages_of(number: int) -> Sequence[str]:
     return some(PAGES[number % 2 :] + PAGES[: number % 2], 2)
 
 
-WINDOWS = some([("light", WIDE), ("light", NARROW), ("dark", NARROW), ("dark", WIDE)], 2)
+WINDOWS = some([("light", WIDE), ("light", NARROW), ("dark", NARROW), ("dark", WIDE)], 4)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,7 @@ def test_pages_have_no_serious_violation_of_accessibility(shop: Served, visit: V
     assert found == {}
 
 
+@in_ci
 @pytest.mark.parametrize(("number", "size"), [(0, WIDE), (1, NARROW)], ids=["wide", "narrow"])
 def test_pages_do_not_scroll_sideways(shop: Served, visit: Visit, number: int, size: tuple[int, int]) -> None:
     visitor = visit(shop.url, size=size)
@@ -92,6 +93,7 @@ def test_pages_can_be_read_without_javascript(shop: Served, visit: Visit) -> Non
     assert page.get_by_text('"resonate:timer": "true"').first.is_visible()
 
 
+@in_ci
 def test_step_is_chosen_by_keyboard_alone(shop: Served, visit: Visit) -> None:
     page = visit(shop.url).open("/executions")
     page.keyboard.press("Tab")
@@ -112,6 +114,7 @@ def test_step_is_chosen_by_keyboard_alone(shop: Served, visit: Visit) -> None:
     assert outline == "solid"
 
 
+@in_ci
 def test_timeline_grows_while_the_execution_runs(served: Served, visit: Visit) -> None:
     served.shop.begin("a", MONDAY)
     served.shop.step("a.1", "reserve", MONDAY + 10, 500)
@@ -136,6 +139,7 @@ def test_timeline_grows_while_the_execution_runs(served: Served, visit: Visit) -
     page.get_by_text("It does not proceed:").wait_for()
 
 
+@in_ci
 def test_refresh_does_not_disturb_a_form_that_a_user_fills(served: Served, visit: Visit) -> None:
     served.shop.begin("a", MONDAY)
     visitor = visit(served.url)
@@ -158,6 +162,7 @@ def test_refresh_does_not_disturb_a_form_that_a_user_fills(served: Served, visit
     assert present(served.server.store.apply(TaskGet("a")).task).cancel == "changed plans"
 
 
+@in_ci
 def test_long_execution_is_read_while_scrolling(served: Served, visit: Visit) -> None:
     many_steps(served.shop, "big", MONDAY, 650)
     page = visit(served.url).open("/execution?id=big")
@@ -193,6 +198,7 @@ def test_person_resolves_a_promise(served: Served, visit: Visit) -> None:
     assert not pending(served, "a.1")
 
 
+@in_ci
 def test_message_is_sent_and_the_clock_moved(served: Served, visit: Visit) -> None:
     served.shop.begin("a", MONDAY)
     served.shop.sleep("a.1", MONDAY, MONDAY + 3_000_000)
@@ -234,6 +240,7 @@ BROKEN_WORDS = """labels => labels.flatMap(label => {
 """The texts of labels that have more than one line."""
 
 
+@in_ci
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
 def test_labels_of_a_form_are_not_broken_inside_words(
     served: Served, visit: Visit, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
@@ -268,6 +275,7 @@ def test_cards_end_where_tables_end(shop: Served, visit: Visit) -> None:
     assert boxes[0]["width"] == boxes[1]["width"]
 
 
+@in_ci
 def test_winner_of_a_race_is_visible_beside_an_open_panel(served: Served, visit: Visit) -> None:
     served.shop.begin("a", MONDAY)
     tags = {**served.shop.lineage("a.1"), SCOPE: "local", KIND: "race"}
@@ -282,6 +290,7 @@ def test_winner_of_a_race_is_visible_beside_an_open_panel(served: Served, visit:
         assert page.locator("#panel").get_by_text("first: number 2").is_visible()
 
 
+@in_ci
 def test_schedule_is_changed_on_its_page(shop: Served, visit: Visit) -> None:
     page = visit(shop.url).open("/schedules")
     page.get_by_role("link", name="Change stocktake").click()

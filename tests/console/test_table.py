@@ -15,11 +15,13 @@ from resonate_store.model.requests import TaskGet
 from tests.support.browser import Visitor, needs_chromium
 from tests.support.console_demo import MONDAY, fill
 from tests.support.environments import Process
+from tests.support.hypothesis_settings import in_ci
 from tests.support.present import present
 
 COMMAND = [sys.executable, "-m", "resonate_infra.cli", "console"]
 
 
+@in_ci
 @needs_chromium
 def test_console_of_a_table_shows_and_continues_executions(visit: Callable[..., Visitor]) -> None:
     with Endpoint() as endpoint:

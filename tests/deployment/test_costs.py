@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 from benchmarks import costs, metering
 from resonate_infra.testing.moto.cloud import CountedCall, Moment
 from resonate_infra.testing.stack import OfflineStack
+from tests.support.hypothesis_settings import in_ci
 
 ADVICE = "paste what `python -m benchmarks.costs` prints"
 PAGE = Path(__file__).parents[2] / "docs" / "costs.md"
@@ -34,6 +35,7 @@ def test_costs_page_shows_measured_costs(runs: Mapping[str, metering.Run]) -> No
     assert costs.comparison(runs) in page, ADVICE
 
 
+@in_ci
 def test_costs_page_shows_measured_costs_of_stream() -> None:
     stream, page = costs.measured("stream"), PAGE.read_text(encoding="utf-8")
 

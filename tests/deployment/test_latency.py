@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import latency, load
 from benchmarks.simulation import Graph, Requests, Simulation
+from tests.support.hypothesis_settings import in_ci
 from tests.support.shipped_template import document
 
 PAGE = Path(__file__).parents[2] / "docs" / "latency.md"
@@ -38,6 +39,7 @@ def test_median_above_its_target_is_missed() -> None:
     assert f"| {name} | 100 | 100 | missed |" in table
 
 
+@in_ci
 def test_latency_page_shows_computed_load() -> None:
     page = PAGE.read_text(encoding="utf-8")
     needs = {mode: load.measured(mode) for mode in latency.MODES}

@@ -7,7 +7,7 @@ import pytest
 
 from resonate_infra.testing.stack import OfflineStack
 from tests.deployment.conftest import IN_BOTH_DELIVERIES, Begin
-from tests.support.hypothesis_settings import examples
+from tests.support.hypothesis_settings import examples, in_ci
 
 LENGTH = examples(20, in_ci=40)
 """Calls, and sleeps, of a chain. Lambda drops the 17th invocation of one."""
@@ -35,6 +35,7 @@ def terminating(stack: OfflineStack) -> Iterator[OfflineStack]:
     stack.deployment.functions.update(functions)
 
 
+@in_ci
 @pytest.mark.parametrize(("calls", "naps"), [(40, 0), (0, 40)], ids=["calls", "sleeps"])
 def test_function_that_does_not_allow_recursion_is_dropped(
     terminating: OfflineStack, begin: Begin, calls: int, naps: int

@@ -9,6 +9,7 @@ import pytest
 from tests.support.clients.node import NODE, installed, needs_node
 from tests.support.environments import Surroundings
 from tests.support.example_programs import command, server_options, start
+from tests.support.hypothesis_settings import in_ci
 from tests.support.ports import free_port
 
 HERE = Path(__file__).parent / "browser"
@@ -38,6 +39,7 @@ def test_in_node(server: Surroundings, packages: Path) -> None:
     assert [line for line in second.lines if "*" in line] == ["3 * 2", "4 * 6", "5 * 24"]
 
 
+@in_ci
 @needs_node
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 def test_in_chromium(surroundings: Callable[..., Surroundings], packages: Path) -> None:

@@ -9,6 +9,7 @@ import urllib3
 
 from tests.support.environments import PATIENCE, Process, Surroundings
 from tests.support.example_programs import command, commands, server_options, start, task_state, until
+from tests.support.hypothesis_settings import in_ci
 from tests.support.ports import free_port
 
 
@@ -25,6 +26,7 @@ def says(process: Process, text: str) -> str:
     return line
 
 
+@in_ci
 def test_durable_sleep(server: Surroundings) -> None:
     worker, client = (command("durable_sleep", program) for program in ("worker.py", "client.py"))
     first, asking = start(server, worker), start(server, client)
@@ -77,6 +79,7 @@ def test_human_in_the_loop(server: Surroundings) -> None:
 @pytest.mark.parametrize(
     ("example", "program", "refused"), [("async_gateway", "chalice", 400), ("async_gateway_fastapi", "uvicorn", 422)]
 )
+@in_ci
 def test_async_gateway(server: Surroundings, example: str, program: str, refused: int) -> None:
     port = free_port()
     reports = f"http://localhost:{port}/reports"
@@ -129,6 +132,7 @@ def test_web_application(server: Surroundings, example: str, program: str, parce
     assert ask("GET", f"http://localhost:{port}/executions/parcel-999")[0] == 404
 
 
+@in_ci
 def test_load_balancing(server: Surroundings) -> None:
     run_worker = command("load_balancing", "worker.py")
     workers = {name: start(server, run_worker, {"worker-1": name}) for name in ("worker-1", "worker-2", "worker-3")}
@@ -151,6 +155,7 @@ def test_load_balancing(server: Surroundings) -> None:
     assert long.lines[0] in [f"{name}: 1 items" for name in workers]
 
 
+@in_ci
 def test_token_authentication(server: Surroundings, surroundings: Callable[..., Surroundings], tmp_path: Path) -> None:
     directory: dict[str, str | Path] = {"build/keys": tmp_path}
     # This command needs no server. It makes the key of the guarded server.

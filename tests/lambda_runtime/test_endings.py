@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.hypothesis_settings import in_ci
 from tests.support.serving import PATIENCE, Serving, new_server  # noqa: F401
 
 ROOT = Path(__file__).parents[2]
@@ -228,6 +229,7 @@ INTERRUPTED = (
 )
 
 
+@in_ci
 def test_interrupted_program_in_memory_leaves_no_traceback(run: Run, subtests: pytest.Subtests) -> None:
     for waiting in INTERRUPTED:
         with subtests.test(waiting):
@@ -259,6 +261,7 @@ REPORTED = {
 }
 
 
+@in_ci
 def test_other_errors_of_a_program_are_reported(run: Run, subtests: pytest.Subtests) -> None:
     for waiting, last in REPORTED.items():
         with subtests.test(waiting):
@@ -337,6 +340,7 @@ def test_interrupted_example_leaves_no_traceback(run: Run, serving: Serving) -> 
     assert ended(worker) == (-signal.SIGINT, started, "")
 
 
+@in_ci
 def test_test_run_in_the_background_does_not_ignore_interrupts() -> None:
     # A shell starts a background job with SIGINT ignored, and its children inherit that.
     test = f"{__file__}::{test_interrupted_wait_raises_keyboard_interrupt.__name__}[local]"

@@ -24,6 +24,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from tests.support.hypothesis_settings import in_ci
 from tests.support.lambda_runtime.emulator import RuntimeEmulator, needs_runtime
 from tests.support.lambda_runtime.events import WORKFLOW, event
 from tests.support.lambda_runtime.stack import ROOT, RuntimeStack
@@ -224,6 +225,7 @@ def test_layer_omits_packages_of_lambda_and_of_builds(built: Path) -> None:
     assert {path.name for path in layer.iterdir()} & UNWANTED == set()
 
 
+@in_ci
 def test_bill_of_materials_lists_the_packages_of_the_layer(built: Path, tmp_path: Path) -> None:
     layer, written = built / "DependenciesLayer" / "python", tmp_path / "layer.cdx.json"
     variables = (f"VENV={sys.prefix}", f"LAYER={layer}", f"SBOM={written}", f"SBOM_BUILD={tmp_path}/build")
@@ -240,6 +242,7 @@ def test_bill_of_materials_lists_the_packages_of_the_layer(built: Path, tmp_path
     assert [each["name"] for each in bill["components"] if not each.get("licenses")] == []
 
 
+@in_ci
 def test_layer_and_functions_are_small_zipped_together(built: Path, tmp_path: Path) -> None:
     archives = [
         Path(shutil.make_archive(str(tmp_path / name), "zip", built / name))
@@ -259,6 +262,7 @@ def test_bytecode_is_not_checked_against_its_sources(built: Path) -> None:
     assert {path.read_bytes()[4:8] for path in compiled} == {b"\x01\0\0\0"}
 
 
+@in_ci
 def test_layer_for_another_machine_has_only_wheels_for_it(arm64: Path) -> None:
     tags = {
         tag

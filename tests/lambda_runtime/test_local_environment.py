@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse  # pyright: ignore[reportUnknownVariableType]
 
+from tests.support.hypothesis_settings import in_ci
 from tests.support.lambda_runtime.emulator import needs_runtime
 
 ROOT = Path(__file__).parents[2]
@@ -97,6 +98,7 @@ def test_sam_local_functions_use_the_endpoint() -> None:
     assert {name: local[name]["AWS_ENDPOINT_URL"] for name in FUNCTIONS} == dict.fromkeys(FUNCTIONS, ENDPOINT)
 
 
+@in_ci
 @needs_runtime
 def test_sam_and_endpoint_have_the_same_environments(subtests: pytest.Subtests) -> None:
     for number in (1, 2):

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support.hypothesis_settings import in_ci
 from tests.support.lambda_runtime.emulator import RuntimeEmulator, needs_runtime
 from tests.support.lambda_runtime.stack import ROOT, RuntimeStack, wait_until
 from tests.support.ports import free_port, is_open
@@ -75,6 +76,7 @@ def test_sam_local_serves_the_api(deployed: RuntimeStack) -> None:
     assert elsewhere == 403
 
 
+@in_ci
 def test_unsigned_request_without_sam_is_refused(deployed: RuntimeStack) -> None:
     with started(deployed.start("ApiFunction")) as url:
         status, answer = ask(url, body=request("promise.get", id="p1"))

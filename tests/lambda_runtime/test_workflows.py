@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks.sleeps import LATENESS, measure
 from resonate_store.model.records import TaskRecord
+from tests.support.hypothesis_settings import in_ci
 from tests.support.lambda_runtime.emulator import RuntimeEmulator, needs_runtime
 from tests.support.lambda_runtime.stack import WORKFLOWS, RuntimeStack, wait_until
 from tests.support.present import present
@@ -140,6 +141,7 @@ def names_in(journal: Path) -> Counter[str]:
     return Counter(line.rpartition(" ")[0] for line in journal.read_text().splitlines())
 
 
+@in_ci
 def test_log_lines_of_a_workflow_name_its_execution(stack: RuntimeStack) -> None:
     stack.client().begin_rpc("talk", "talkative", 1.2)
     worker = stack.start("WorkerFunction", directory=WORKFLOWS)

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import client, console, executions, fan_out, linting, remote, steps
 from benchmarks.timers import MOST_BYTES, YEAR, simulate, sleepers
-from tests.support.hypothesis_settings import examples
+from tests.support.hypothesis_settings import examples, in_ci
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,6 +39,7 @@ def test_benchmark_of_steps_runs() -> None:
     assert steps.sends_per_item(20) > 0
 
 
+@in_ci
 def test_benchmark_of_client_runs() -> None:
     """In a process of its own: in this one moto may be in use."""
     here = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RESONATE_"))}
@@ -48,6 +49,7 @@ def test_benchmark_of_client_runs() -> None:
     assert json.loads(done.stdout)["ratios"].keys() == client.LIMITS.keys()
 
 
+@in_ci
 def test_benchmark_of_steps_over_http_runs() -> None:
     """Without the peer, which is named."""
     here = {**os.environ, "PATH": os.path.dirname(sys.executable)}
@@ -63,6 +65,7 @@ def test_benchmark_of_steps_over_http_runs() -> None:
     assert us[remote.PEER] == "not installed"
 
 
+@in_ci
 def test_benchmark_of_lists_of_executions_runs() -> None:
     figures = executions.measure(3_010, 2)
 
@@ -78,6 +81,7 @@ def test_benchmark_of_the_console_runs(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert json.loads(capsys.readouterr().out)["ratios"].keys() == console.LIMITS.keys()
 
 
+@in_ci
 def test_timers_and_schedules_fire_once_on_time() -> None:
     """`benchmarks/timers.py` makes a million, integration a hundred thousand."""
     result = simulate(examples(10_000, in_ci=99_950), 50, seed=7, span=YEAR // 6)
@@ -85,6 +89,7 @@ def test_timers_and_schedules_fire_once_on_time() -> None:
     assert result["occurrences"] > 1000
 
 
+@in_ci
 def test_sleeping_workflow_costs_little_more_than_its_records() -> None:
     """`sleepers` asserts that all of them wake up, without threads."""
     assert 0 < sleepers(examples(400, in_ci=10_000)) < MOST_BYTES

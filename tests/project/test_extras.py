@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.hypothesis_settings import in_ci
+
 ROOT = Path(__file__).parents[2]
 OFFLINE = "def test_it(resonate_offline_stack): pass"
 
@@ -67,6 +69,7 @@ def test_program_of_offline_stack_says_what_to_install(module: str, subject: str
     assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", said)
 
 
+@in_ci
 def test_offline_fixture_names_the_missing_extra(tmp_path: Path) -> None:
     test = tmp_path / "test_it.py"
     test.write_text(OFFLINE)

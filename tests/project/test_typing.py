@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.hypothesis_settings import in_ci
+
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ROOT / "tests" / "typing"
 EXAMPLES = ROOT / "examples"
@@ -36,6 +38,7 @@ def test_types_are_inferred_and_mistakes_are_found() -> None:
     assert places == []
 
 
+@in_ci
 def test_mypy_infers_the_types_that_pyright_infers() -> None:
     """Run it with the default options of users. `make lint` runs it strictly."""
     checked = check("mypy", *MYPY, f"--cache-dir={CACHES / 'users'}", str(PROGRAMS))
@@ -44,6 +47,7 @@ def test_mypy_infers_the_types_that_pyright_infers() -> None:
     assert str(len(list(PROGRAMS.glob("*.py")))) in checked.stdout
 
 
+@in_ci
 def test_examples_pass_mypy_strict() -> None:
     folders = [str(each) for each in sorted(EXAMPLES.iterdir()) if each.is_dir() and each.name not in UNCHECKED]
     as_packages = ["--namespace-packages", "--explicit-package-bases"]  # several have a module `app`

@@ -9,6 +9,9 @@ from hypothesis import HealthCheck, given, seed, settings
 
 T = TypeVar("T")
 
+in_ci = pytest.mark.skipif("RESONATE_CI" not in os.environ, reason="it takes seconds: set RESONATE_CI to run it")
+"""Marker of tests whose processes take seconds. Similar tests always run."""
+
 ANY_HEALTH = [
     HealthCheck.data_too_large,
     HealthCheck.filter_too_much,

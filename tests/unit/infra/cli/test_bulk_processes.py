@@ -25,6 +25,7 @@ from resonate_store.model.clock import ManualClock
 from resonate_store.model.execution_requests import ExecutionCount, TaskCopy
 from resonate_store.model.requests import PromiseGet, PromiseSearch, Request, Response, TaskContinue, TaskFork, TaskGet
 from tests.support.console_demo import MONDAY, Shop, told
+from tests.support.hypothesis_settings import in_ci
 from tests.support.present import present
 
 COUNT = 1_000 if "RESONATE_CI" in os.environ else 40
@@ -192,6 +193,7 @@ def test_redrive_after_ctrl_c_is_resumed_by_its_own_words(server: Server, termin
     redriven_once(server)
 
 
+@in_ci
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_redrive_that_is_killed_anywhere_is_resumed_exactly_once(
     server: Server, terminal: Terminal, watched: Watched, when: str

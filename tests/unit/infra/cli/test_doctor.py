@@ -28,6 +28,7 @@ from resonate_infra.testing.template.template import Template, TemplateStack, lo
 from resonate_store.model.clock import ManualClock, ambient, installed
 from tests.support.account import CREATORS
 from tests.support.command_line import CommandLine, Ran
+from tests.support.hypothesis_settings import in_ci
 from tests.support.shipped_template import ROOT
 from tests.support.tokens import public, token
 
@@ -510,6 +511,7 @@ SKEWS = [
 ]
 
 
+@in_ci
 @pytest.mark.parametrize("refused", [False, True])
 def test_skewed_clock_is_found_by_the_date_of_aws(account: Account, refused: bool, subtests: pytest.Subtests) -> None:
     clock = ManualClock()
