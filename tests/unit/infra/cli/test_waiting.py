@@ -57,7 +57,8 @@ def test_invoke_shows_that_no_worker_of_the_target_is_connected(
     waiting = ("invoke", id, "-f", "order", "-t", f"group-{id}", "--wait", "--wait-timeout", "0")
     waits = f"{id}: pending, version 0, waiting for a worker of group-{id}"
 
-    assert resonate.run(*waiting).err.splitlines()[0] == f"{waits}; none is connected"
+    place = f"the server http://localhost:{server.port}"
+    assert resonate.run(*waiting).err.splitlines()[0] == f"{waits}; none is connected to {place}"
     assert over_table.run(*waiting).err.splitlines()[0] == waits
     with Api(f"http://localhost:{server.port}").poll(f"group-{id}", "1"):
         assert resonate.run(*waiting).err.splitlines()[0] == waits

@@ -280,6 +280,6 @@ def test_task_that_cannot_run_here_is_logged_at_each_attempt(
     memory.wait_for(TaskRelease, 3)
 
     why = "function nope not found in registry: nothing is registered here; register it by @resonate.register in"
-    why += " this program. If another program of the group 'default' has it, give each program a group of its own"
+    why += " this program. The promises of this process are in memory: with RESONATE_URL it calls workers of a server"
     said = ("WARNING", f"task a is released, and will be tried again: {why}")
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [said] * 3
