@@ -60,7 +60,7 @@ def plain(result: Any) -> str:
 def unfinished(records: Iterable[Record], now: int) -> list[str]:
     """The ids of the promises that are waited for, and of the tasks that are not over.
 
-    A process that ends while it cancels a branch may leave promises below it, which nobody awaits.
+    A process that ends while it cancels a branch may leave promises below it, for which no workflow waits.
     """
     known = list(records)
     ended = tuple(f"{record.id}." for record in known if OVERDUE in record.tags and not record.pending)

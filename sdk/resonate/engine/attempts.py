@@ -369,21 +369,21 @@ class Attempts(ABC):
             if not (work.node.settled or work.canceled):
                 self._launch(work)
 
-    def _drop_below(self, id: str, nodes: Iterable[Node]) -> None:
-        """Cancel the functions of a promise and of those below it, and forget what they were about to do."""
-        for node in nodes:
-            work = node.work
-            if work is not None and is_within(node.id, id):
-                work.canceled = True
-                if work.opening is not None:
-                    close_workflow(work.opening.coroutine, work.name)
-                    work.opening = None
+    def _drop_below(self, id: str, nodes: Iterable[Node]) -> list[Work]:
+        """Cancel the functions of a promise and of those below it, forget what they were to do, and return them."""
+        dropped = [node.work for node in nodes if node.work is not None and is_within(node.id, id)]
+        for work in dropped:
+            work.canceled = True
+            if work.opening is not None:
+                close_workflow(work.opening.coroutine, work.name)
+                work.opening = None
         self.pausing = [work for work in self.pausing if not work.canceled]
         for timer in list(self.timers.values()):
             if timer.retries is not None and timer.retries.canceled:
                 del self.timers[timer.id]
         # The outcome of a call that was cancelled before, by another workflow, is still to be recorded.
         self._actions = [action for action in self._actions if not _is_within(action, id)]
+        return dropped
 
     def _timer_settled(self, timer: Node, work: Work) -> None:
         """Continue with a function whose retry timer is settled, or whose failed attempt is recorded."""

@@ -205,15 +205,15 @@ class Cancelling(Issuing):
         if work is None or work.canceled:
             return
         below = [coroutine for coroutine in self._unfinished if is_within(coroutine.work.node.id, node.id)]
-        self._drop_below(node.id, self.nodes.values())
+        dropped = self._drop_below(node.id, self.nodes.values())
         for coroutine in below:
             awaited = self._abandon(coroutine)
             for each in (*coroutine.attached, *awaited):
                 if each.external or each.kind == "receive":
                     self._cancel(each)
-        for each in self.nodes.values():
-            if each is not node and each.work is not None and each.work.created and is_within(each.id, node.id):
-                self._settle_canceled(each)
+        for other in dropped:
+            if other is not work and other.created:
+                self._settle_canceled(other.node)
         if work.begun:
             known = [each for each in self.records.by_id.values() if each.tags.get(PARENT) == node.id]
             if known:

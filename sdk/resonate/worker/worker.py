@@ -36,6 +36,7 @@ from resonate.errors.mistakes import NotRegisteredError
 from resonate.idempotency import KEYS, ForkNames
 from resonate.interceptors import headers_of
 from resonate.payloads import codec
+from resonate.validation import similar
 from resonate.worker.generations import NO_GENERATIONS, RootFunction, is_older, later_generation
 from resonate.worker.lease import Lease, Lost
 from resonate.worker.resources import Resources
@@ -358,7 +359,7 @@ class Worker:
                     f"the function that promise {promise.id} calls is not registered here"
                 ) from None
             group = group_of(promise.tags.get(TARGET, ""))
-            if group is None or call.func in self.registry.names() or str(error).endswith("?"):
+            if group is None or similar(call.func, self.registry.names()):  # perhaps the name or version is wrong
                 raise
             advice = f"If another program of the group {group!r} has it, give each program a group of its own"
             if self._store.embedded is not None:
